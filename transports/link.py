@@ -1,0 +1,48 @@
+"""The one seam to a byte pipe: what a serial port, a USB bulk interface, an SSH channel and a simulated device have in common.
+
+A link is one connection. It knows no messages and does not survive an unplug; the supervisor opens a new one.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+MAX_READ_BYTES: Final = 65536
+"""The most that one receive returns; larger than any kernel tty buffer."""
+
+
+class Link(Protocol):
+    """A full-duplex byte pipe to one device, owned by the task group that opened it.
+
+    One task may receive while another sends; not two of the same kind. Both end with LinkLost when the pipe is gone.
+    """
+
+    @property
+    def name(self) -> str:
+        """What a person calls it: the port's path, host or `simulated`."""
+        ...
+
+    async def receive(self, max_bytes: int = MAX_READ_BYTES) -> bytes:
+        """At least one byte, as soon as there is one. Raises LinkLost."""
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Return when the operating system has taken all of data. Raises LinkLost. Cancelling may leave a part sent."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of the pipe: idempotent, bounded in time, never waits for unsent bytes."""
+        ...
+
+
+class LinkOpener(Protocol):
+    """How to get a link to one configured device; may be used again after the link was lost."""
+
+    @property
+    def name(self) -> str:
+        """The same as the link's name, known before it is open."""
+        ...
+
+    async def open(self) -> Link:
+        """Open the pipe. Raises LinkNotFound, LinkBusy, LinkPermissionDenied or LinkTimeout."""
+        ...
