@@ -1,17 +1,17 @@
 """The error tree of transports: named for what happened to the resource, retryable or not.
 
-    TransportError
-      LinkError           something about the byte pipe
-        LinkNotFound        no such port, device or host
-        LinkBusy            somebody else holds it
-        LinkPermissionDenied
-        LinkLost            it was there and is gone: unplugged, hung up, reset
-        LinkTimeout
-      ProtocolError       something about the bytes
-        LocalProtocolError  we asked for what the protocol does not allow: a bug of the caller
-        RemoteProtocolError the device sent what it must not
-      DeviceError         the device answered "no"
-      SessionLost         the session ended before the answer came; the outcome is unknown until the next LIST
+TransportError
+  LinkError           something about the byte pipe
+    LinkNotFound        no such port, device or host
+    LinkBusy            somebody else holds it
+    LinkPermissionDenied
+    LinkLost            it was there and is gone: unplugged, hung up, reset
+    LinkTimeout
+  ProtocolError       something about the bytes
+    LocalProtocolError  we asked for what the protocol does not allow: a bug of the caller
+    RemoteProtocolError the device sent what it must not
+  DeviceError         the device answered "no"
+  SessionLost         the session ended before the answer came; the outcome is unknown until the next LIST
 """
 
 from __future__ import annotations

@@ -258,7 +258,18 @@ class Problem:
 
 
 Event = (
-    Joined | Listed | Inventoried | Output | WorkloadChanged | Text | Away | Returned | Left | Answered | RequestLost | Problem
+    Joined
+    | Listed
+    | Inventoried
+    | Output
+    | WorkloadChanged
+    | Text
+    | Away
+    | Returned
+    | Left
+    | Answered
+    | RequestLost
+    | Problem
 )
 
 

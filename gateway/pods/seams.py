@@ -99,9 +99,7 @@ class Workloads(Protocol):
         """Every device that can answer has said what runs on it, or its start-up deadline has passed."""
         ...
 
-    async def start(
-        self, pod: PodIdentity, container: str, gen: int, program: Program, claims: Claims
-    ) -> None:
+    async def start(self, pod: PodIdentity, container: str, gen: int, program: Program, claims: Claims) -> None:
         """Choose a slot (once per container), write the intent, send START, write its answer. Idempotent per (uid, container, gen).
 
         Raises StartRefused or AdmissionRejected. Returns when the device runs it (observe() then says RUNNING or EXITED).
