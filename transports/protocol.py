@@ -251,26 +251,13 @@ class RequestLost:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something a person should know: a device that talks garbage, a version mismatch, an ERROR notification. reason is CamelCase and stable."""
+    """Something a person should know: garbage, a version mismatch, an ERROR notification. reason is CamelCase and stable."""
 
     reason: str
     message: str
 
 
-Event = (
-    Joined
-    | Listed
-    | Inventoried
-    | Output
-    | WorkloadChanged
-    | Text
-    | Away
-    | Returned
-    | Left
-    | Answered
-    | RequestLost
-    | Problem
-)
+Event = Joined | Listed | Inventoried | Output | WorkloadChanged | Text | Away | Returned | Left | Answered | RequestLost | Problem
 
 
 # -- requests
@@ -355,7 +342,7 @@ class DeviceProtocol(Protocol):
         ...
 
     def request(self, request: Request, now: float) -> RequestId:
-        """Queue a request for after Listed. Raises LocalProtocolError when it cannot fit, with both sizes; SessionLost without a session."""
+        """Queue a request for after Listed. Raises LocalProtocolError when it cannot fit (both sizes); SessionLost without a session."""
         ...
 
     def next_deadline(self) -> float | None: ...

@@ -107,7 +107,7 @@ class Workloads(Protocol):
         ...
 
     async def stop(self, uid: PodUid, container: str, grace_s: float) -> None:
-        """Ask for the end of the current attempt; a second call with a shorter grace shortens it. Returns at once; observe() tells the end."""
+        """Ask for the end of the current attempt; a shorter grace shortens it. Returns at once; observe() tells the end."""
         ...
 
     async def release(self, uid: PodUid) -> None:
