@@ -110,6 +110,10 @@ class Workloads(Protocol):
         """Ask for the end of the current attempt; a shorter grace shortens it. Returns at once; observe() tells the end."""
         ...
 
+    async def retire(self, uid: PodUid) -> None:
+        """The pod is Succeeded or Failed: free its slots for others; its attempts and logs stay. Idempotent and cheap."""
+        ...
+
     async def release(self, uid: PodUid) -> None:
         """The pod object is gone and every attempt ended: free slots, exit records and rings."""
         ...
