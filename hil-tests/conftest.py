@@ -1,0 +1,52 @@
+"""Fixtures of the tests that use processes, ttys and a cluster: what a test needs, and the control plane it shares with the others."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+# Before the modules beside this file are imported: importlib mode puts no folder on the path.
+sys.path.insert(0, str(Path(__file__).parent))
+
+import control_plane as control_planes
+import needs
+
+_namespaces = itertools.count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    needs.required()  # an unknown name is said before the first test
+
+
+@pytest.fixture(scope="session")
+def need() -> Callable[[str], None]:
+    """need("socat") skips the test with a reason when there is none, or fails it where WIRELET_REQUIRE names it."""
+    return needs.need
+
+
+@pytest.fixture(scope="session")
+def control_plane(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[control_planes.ControlPlane]:
+    """One control plane for the whole run. A test makes its own nodes and namespaces in it and leaves it running."""
+    needs.need("cluster")
+    folder = tmp_path_factory.mktemp("control-plane") / "run"
+    with control_planes.running(folder) as running:
+        yield running
+    if request.session.testsfailed:
+        print(f"\nthe control plane's logs are in {folder}", file=sys.stderr)
+    else:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def namespace(control_plane: control_planes.ControlPlane) -> Iterator[str]:
+    """A namespace of the test's own that is ready for pods; removed afterwards."""
+    name = f"test-{os.getpid()}-{next(_namespaces)}"
+    control_plane.create_namespace(name)
+    yield name
+    control_plane.kubectl("delete", "namespace", name, "--wait=false")

@@ -1,0 +1,68 @@
+"""What a test may need from the machine, and how to find out whether it is there.
+
+A missing need skips the test with its reason. What WIRELET_REQUIRE names (comma-separated) must not be missing: then the test fails.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from typing import Final, NoReturn
+
+import pytest
+from control_plane import NotBuilt, find_binaries
+
+Probe = Callable[[], str | None]
+"""Returns why it is missing, or None."""
+
+
+def _program(name: str) -> Probe:
+    return lambda: None if shutil.which(name) else f"{name} is not installed"
+
+
+def _cluster() -> str | None:
+    try:
+        find_binaries()
+    except NotBuilt as missing:
+        return str(missing)
+    return None
+
+
+def _root() -> str | None:
+    return None if os.geteuid() == 0 else "not root"
+
+
+PROBES: Final[Mapping[str, Probe]] = {
+    "cluster": _cluster,
+    "kubectl": _cluster,
+    "socat": _program("socat"),
+    "root": _root,
+}
+
+
+def required() -> frozenset[str]:
+    """The names in WIRELET_REQUIRE."""
+    names = frozenset(name.strip() for name in os.environ.get("WIRELET_REQUIRE", "").split(",") if name.strip())
+    if unknown := names - PROBES.keys():
+        raise pytest.UsageError(f"WIRELET_REQUIRE names {', '.join(sorted(unknown))}; known are {', '.join(sorted(PROBES))}")
+    return names
+
+
+@functools.cache
+def missing(name: str) -> str | None:
+    """Why the machine has no such thing; None if it has. Looked up once."""
+    return PROBES[name]()
+
+
+def need(name: str) -> None:
+    """Go on only if the machine has it."""
+    if reason := missing(name):
+        _give_up(name, reason)
+
+
+def _give_up(name: str, reason: str) -> NoReturn:
+    if name in required():
+        pytest.fail(f"WIRELET_REQUIRE names {name}, but: {reason}", pytrace=False)
+    pytest.skip(f"needs {name}: {reason}")
