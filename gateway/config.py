@@ -7,6 +7,7 @@ in the file; it names files that hold them. Durations are written `10s`, `500ms`
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -173,7 +174,8 @@ class Configuration(_Section):
 
     @model_validator(mode="after")
     def _references(self) -> Configuration:
-        problems = [*_repeated("classes", self.classes), *_repeated("devices", self.devices), *_two_on_one_port(self.devices)]
+        problems = [*_repeated("classes", [section.name for section in self.classes]), *_two_on_one_port(self.devices)]
+        problems += _repeated("devices", [device.name for device in self.devices])
         names = sorted(section.name for section in self.classes)
         for index, device in enumerate(self.devices):
             if device.class_ not in names:
@@ -186,14 +188,12 @@ class Configuration(_Section):
         return next(section for section in self.classes if section.name == device.class_)
 
 
-def _repeated(key: str, sections: tuple[ClassSection, ...] | tuple[DeviceSection, ...]) -> list[tuple[str, str]]:
-    seen: dict[str, int] = {}
-    problems = []
-    for index, section in enumerate(sections):
-        if section.name in seen:
-            problems.append((f"{key}[{index}].name", f"{section.name!r} is already {key}[{seen[section.name]}]; names are unique"))
-        seen.setdefault(section.name, index)
-    return problems
+def _repeated(key: str, names: Sequence[str]) -> list[tuple[str, str]]:
+    return [
+        (f"{key}[{index}].name", f"{name!r} is already {key}[{names.index(name)}]; names are unique")
+        for index, name in enumerate(names)
+        if name in names[:index]
+    ]
 
 
 def _two_on_one_port(devices: tuple[DeviceSection, ...]) -> list[tuple[str, str]]:
@@ -253,6 +253,18 @@ def _message(problem: dict[str, Any]) -> str:
             return str(problem["ctx"]["error"])
         case "literal_error":
             return f"must be {problem['ctx']['expected']}, not {problem['input']!r}"
+        case "int_parsing" | "int_type" | "int_from_float":
+            return f"must be a whole number, not {problem['input']!r}"
+        case "string_type":
+            return f"must be text, not {problem['input']!r}"
+        case "tuple_type":
+            return f"must be a list, not {problem['input']!r}"
+        case "bool_parsing" | "bool_type":
+            return f"must be true or false, not {problem['input']!r}"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"must be a mapping with keys such as {', '.join(_allowed(problem['loc'])) or 'name: value'}, not {problem['input']!r}"
+        case "greater_than_equal" | "less_than_equal":
+            return f"must be {problem['msg'].removeprefix('Input should be ')}, not {problem['input']!r}"
         case _:
             return f"{problem['msg'][0].lower()}{problem['msg'][1:]}, not {problem['input']!r}"
 

@@ -1,0 +1,87 @@
+"""Which device a container gets. Pure: decides from a picture of the devices, changes nothing.
+
+A container that requests `wirelet.dev/<class>: 1` gets a slot of its own on a device of that class. A container without a request shares
+the choice of its pod (another slot of the same device) or takes a free slot of a class marked shared. The annotation wirelet.dev/device
+narrows the choice and never replaces the request (kubelet-facts 4: otherwise the scheduler counts wrong).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.pods.seams import AdmissionRejected, Claims, StartRefused
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceView:
+    """What allocation may know of a device. ending counts the slots whose pods are on their way out."""
+
+    name: str
+    class_name: str
+    shared: bool
+    slots: int
+    used: int
+    ending: int
+    is_ready: bool
+    is_dirty: bool
+
+    @property
+    def free(self) -> int:
+        return 0 if self.is_dirty else self.slots - self.used
+
+
+def choose(devices: Sequence[DeviceView], claims: Claims, container: str, pod_devices: Mapping[str, str]) -> str:
+    """The name of the device for container, whose pod already has pod_devices (container -> device).
+
+    Raises AdmissionRejected when the node could never have room, StartRefused when it may have later.
+    """
+    request = {name: count for name, count in claims.containers.get(container, {}).items() if count}
+    if len(request) > 1 or any(count > 1 for count in request.values()):
+        asked = ", ".join(f"wirelet.dev/{name}: {count}" for name, count in request.items())
+        raise StartRefused("CreateContainerConfigError", f"a container runs on one device: it cannot have {asked}")
+    candidates = list(devices)
+    if claims.device is not None:
+        candidates = [device for device in candidates if device.name == claims.device]
+        if not candidates:
+            known = ", ".join(device.name for device in devices) or "none"
+            raise StartRefused(
+                "CreateContainerConfigError", f"annotation wirelet.dev/device: no device {claims.device!r}; there are: {known}"
+            )
+    if request:
+        class_name = next(iter(request))
+        return _of_class([device for device in candidates if device.class_name == class_name], class_name)
+    return _without_request(candidates, set(pod_devices.values()))
+
+
+def _of_class(candidates: Sequence[DeviceView], class_name: str) -> str:
+    if not candidates:
+        raise StartRefused("CreateContainerConfigError", f"no device here is of class {class_name}")
+    free = [device for device in candidates if device.free > 0]
+    if not free:
+        if sum(device.used - device.ending for device in candidates) >= sum(device.slots for device in candidates):
+            raise AdmissionRejected(f"OutOfwirelet.dev/{class_name}", f"Node didn't have enough resource: wirelet.dev/{class_name}")
+        raise StartRefused("DeviceBusy", f"every slot of class {class_name} is still held by pods that are ending")
+    return _best(free)
+
+
+def _without_request(candidates: Sequence[DeviceView], own: set[str]) -> str:
+    beside = [device for device in candidates if device.name in own]
+    if beside and not any(device.free for device in beside):
+        raise StartRefused(
+            "CreateContainerConfigError",
+            f"device {beside[0].name} has no further slot for a container without a request; request wirelet.dev/{beside[0].class_name}: 1",
+        )
+    open_to_all = beside or [device for device in candidates if device.shared]
+    if not open_to_all:
+        classes = ", ".join(sorted({f"wirelet.dev/{device.class_name}" for device in candidates})) or "none"
+        raise StartRefused("CreateContainerConfigError", f"the container requests no device; request one of: {classes}")
+    free = [device for device in open_to_all if device.free > 0]
+    if not free:
+        raise StartRefused("DeviceBusy", "every slot of the shared classes is taken")
+    return _best(free)
+
+
+def _best(free: Sequence[DeviceView]) -> str:
+    """A connected device before one that is away, then the emptiest, then by name: the same picture gives the same choice."""
+    return min(free, key=lambda device: (not device.is_ready, device.used / device.slots, device.name)).name

@@ -1,0 +1,91 @@
+"""A configuration is refused with the path of the key and what is allowed, before anything is opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.config import Configuration, load, parse
+from gateway.errors import ConfigError
+
+GOOD = """
+apiVersion: wirelet.dev/v1alpha1
+kind: GatewayConfiguration
+node: {name: pi-lab-3}
+cluster: {kubeconfig: /etc/wirelet/kubeconfig}
+classes:
+- name: sim
+  slots: 4
+  shared: true
+  grace: 1m30s
+  hooks: {reset: {command: [relay, "1"], deadline: 500ms}}
+devices:
+- {name: sim-1, class: sim, link: {simulated: {seed: 1, accept: any}}}
+- {name: sim-2, class: sim, link: {serial: {path: /dev/ttyUSB0, baud: 921600}}}
+"""
+
+
+def test_a_good_file_gives_seconds_bytes_and_defaults() -> None:
+    configuration = parse(GOOD)
+
+    sim = configuration.class_of(configuration.devices[1])
+    assert (sim.slots, sim.shared, sim.grace, sim.keepalive) == (4, True, 90.0, 1.0)
+    assert sim.hooks.reset is not None
+    assert sim.hooks.reset.deadline == 0.5
+    assert configuration.logs.budget == 64 * 2**20
+    assert configuration.node.taint == "virtual-kubelet.io/provider=wirelet:NoSchedule"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("slots: 4", "slot: 4", "classes[0].slot: unknown key; allowed here: name, protocol, slots, shared, grace, keepalive, hooks"),
+        ("slots: 4", "slots: 32", "classes[0].slots: must be less than or equal to 31, not 32"),
+        ("slots: 4", "slots: many", "classes[0].slots: must be a whole number, not 'many'"),
+        ("shared: true", "shared: maybe", "classes[0].shared: must be true or false, not 'maybe'"),
+        ("grace: 1m30s", "grace: 90", "classes[0].grace: must be a duration such as 10s, 500ms or 2m, not 90"),
+        ("accept: any", "accept: all", "devices[0].link.simulated.accept: must be 'any', not 'all'"),
+        ("class: sim, link: {serial", "class: esp, link: {serial", "devices[1].class: no class 'esp'; there are: sim"),
+        ("name: sim-2", "name: sim-1", "devices[1].name: 'sim-1' is already devices[0]; names are unique"),
+        ("serial: {path: /dev/ttyUSB0, baud: 921600}", "", "devices[1].link: needs exactly one of: serial, simulated"),
+        ("path: /dev/ttyUSB0, ", "", "devices[1].link.serial.path: is required"),
+        ("node: {name: pi-lab-3}", "", "node: is required"),
+        ("pi-lab-3", "Pi_Lab", "node.name: must be lower-case letters, digits and '-', at most 63, not 'Pi_Lab'"),
+        ("v1alpha1", "v1", "apiVersion: must be 'wirelet.dev/v1alpha1', not 'wirelet.dev/v1'"),
+        ('[relay, "1"]', "relay 1", "classes[0].hooks.reset.command: must be a list, not 'relay 1'"),
+        ("slots: 4", "slots: [", "not YAML in line 10: expected ',' or ']', but got ':'"),
+    ],
+)
+def test_a_bad_key_is_named_with_what_is_allowed(old: str, new: str, message: str) -> None:
+    assert old in GOOD
+    with pytest.raises(ConfigError) as caught:
+        parse(GOOD.replace(old, new))
+    assert str(caught.value) == message
+
+
+def test_two_devices_cannot_have_one_port() -> None:
+    with pytest.raises(ConfigError, match=r"devices\[0\].link.serial.path: /dev/ttyUSB0 is already|already the port of devices\[0\]"):
+        parse(GOOD.replace("simulated: {seed: 1, accept: any}", "serial: {path: /dev/ttyUSB0}"))
+
+
+def test_every_problem_is_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(GOOD.replace("slots: 4", "slots: 0").replace("accept: any", "accept: all"))
+    assert [path for path, _ in caught.value.problems] == ["classes[0].slots", "devices[0].link.simulated.accept"]
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "just text\n"])
+def test_a_file_that_is_no_mapping_says_what_it_must_be(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"must be a mapping with apiVersion: wirelet.dev/v1alpha1"):
+        parse(text)
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read .*nothing.yaml: No such file or directory"):
+        load(tmp_path / "nothing.yaml")
+
+
+def test_the_file_may_be_read_again() -> None:
+    assert isinstance(parse(GOOD), Configuration)
+    assert parse(GOOD) == parse(GOOD)
