@@ -1,0 +1,375 @@
+"""A tty as a Link: pyserial opens and configures it, pyserial-asyncio moves the bytes, and this file is the only one that knows either.
+
+The port is raw and without echo from its first moment, held by one process only, and not flushed: what waits in it when it is opened is
+the device's boot text. It never polls, never drains, and never opens or closes on the event loop: a driver may take 30 s for that.
+It knows no messages, reopens nothing and chooses no modem lines: DTR and RTS are up while the port is open and stay as they are after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import grp
+import logging
+import os
+import select
+import struct
+import termios
+from collections.abc import Callable
+from typing import Any, Final
+
+import anyio
+import anyio.lowlevel
+import serial
+import serial_asyncio
+
+from transports.blocking import BlockingCalls
+from transports.errors import LinkBusy, LinkError, LinkLost, LinkNotFound, LinkPermissionDenied, LinkTimeout
+from transports.link import MAX_READ_BYTES
+
+_logger = logging.getLogger(__name__)
+
+DEFAULT_BAUD: Final = 115200
+OPEN_DEADLINE_S: Final = 5.0
+"""USB adapters take some ms; a port whose earlier close hangs takes up to 30 s, and then the next attempt gets it."""
+CLOSE_DEADLINE_S: Final = 2.0
+"""How long a scope may be held up by a port that hangs in close; the call then ends alone."""
+MAX_BUFFERED_BYTES: Final = 1 << 20
+"""Received and not yet taken; then reading pauses, and the kernel's flow control or the protocol's credit holds the device back."""
+SEND_PIECE_BYTES: Final = 65536
+"""The engine copies what it holds at every partial write, so it is never given much at once."""
+BAUD_TOLERANCE: Final = 0.03
+"""Two UARTs that differ by more do not understand each other."""
+
+
+class SerialLinkOpener:
+    """Opens one serial port by its path, again and again. A symbolic link is followed anew at each attempt."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        baud: int = DEFAULT_BAUD,
+        rtscts: bool = False,
+        open_deadline_s: float = OPEN_DEADLINE_S,
+        max_buffered_bytes: int = MAX_BUFFERED_BYTES,
+    ) -> None:
+        self._path = path
+        self._baud = baud
+        self._rtscts = rtscts
+        self._open_deadline_s = open_deadline_s
+        self._max_buffered_bytes = max_buffered_bytes
+        self._calls = BlockingCalls(path)
+
+    @property
+    def name(self) -> str:
+        return self._path
+
+    async def open(self) -> SerialLink:
+        """The open port; the caller closes it.
+
+        Raises LinkNotFound, LinkBusy, LinkPermissionDenied, LinkTimeout, or LinkError when the port refuses the baud rate.
+        """
+        port = await self._calls.run("open", self._open_port, deadline_s=self._open_deadline_s, undo=_Port.release)
+        stream = _Stream(self._path, port, self._max_buffered_bytes)
+        transport, _ = await serial_asyncio.connection_for_serial(asyncio.get_running_loop(), lambda: stream, port)
+        stream.attach(transport)
+        return SerialLink(self._path, port, stream, self._calls)
+
+    def _open_port(self) -> _Port:
+        try:
+            return _Port(self._path, self._baud, rtscts=self._rtscts)
+        except OSError as error:
+            raise _open_error(self._path, error) from error
+        except ValueError as error:  # how pyserial says that the driver refused the baud rate
+            raise LinkError(f"{self._path}: the port does not run at {self._baud} baud") from error
+
+
+class SerialLink:
+    """One open serial port: a Link."""
+
+    def __init__(self, name: str, port: _Port, stream: _Stream, calls: BlockingCalls) -> None:
+        self._name = name
+        self._port = port
+        self._stream = stream
+        self._calls = calls
+        self._is_closing = False
+        self._closed = anyio.Event()
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def receive(self, max_bytes: int = MAX_READ_BYTES) -> bytes:
+        return await self._stream.receive(max_bytes)
+
+    async def send(self, data: bytes) -> None:
+        await self._stream.send(data)
+
+    async def aclose(self) -> None:
+        if self._is_closing:
+            await self._closed.wait()
+            return
+        self._is_closing = True
+        with anyio.CancelScope(shield=True):  # bounded: the engine ends in its next turn, the call has a deadline
+            try:
+                await self._stream.end()
+                await self._calls.run("close", self._port.release, deadline_s=CLOSE_DEADLINE_S)
+            except LinkTimeout:
+                _logger.warning("serial port hangs in close; left to the operating system", extra={"link": self._name})
+            finally:
+                self._closed.set()
+
+
+class _Stream(asyncio.Protocol):
+    """What the engine calls: received bytes go into a bounded buffer, every kind of end becomes one LinkLost."""
+
+    def __init__(self, name: str, port: _Port, max_buffered_bytes: int) -> None:
+        self._name = name
+        self._port = port
+        self._max_buffered_bytes = max_buffered_bytes
+        self._transport: Any = None
+        self._received = bytearray()
+        self._has_news = anyio.Event()
+        self._is_drained = anyio.Event()
+        self._is_over = anyio.Event()
+        self._lost: tuple[str, BaseException | None] | None = None
+        self._hangup_watch: _HangupWatch | None = None
+        port.when_lost = self._lose
+
+    def attach(self, transport: Any) -> None:
+        # Nothing is buffered beyond the piece under way, so that send returns when the kernel has taken it.
+        transport.set_write_buffer_limits(high=0)
+        self._transport = transport
+
+    # -- for the link
+
+    async def receive(self, max_bytes: int) -> bytes:
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        while not self._received:
+            self._raise_if_lost()
+            self._has_news = anyio.Event()
+            await self._has_news.wait()
+        data = bytes(self._received[:max_bytes])
+        del self._received[:max_bytes]
+        if self._hangup_watch is not None and len(self._received) <= self._max_buffered_bytes // 2:
+            self._stop_watching()
+            self._transport.resume_reading()
+        return data
+
+    async def send(self, data: bytes) -> None:
+        for start in range(0, len(data), SEND_PIECE_BYTES):
+            self._raise_if_lost()
+            self._is_drained = anyio.Event()
+            self._transport.write(data[start : start + SEND_PIECE_BYTES])
+            try:
+                await self._is_drained.wait()
+            finally:
+                if self._lost is None:  # after a cancellation the rest must not go out in front of the next send
+                    self._transport.flush()
+            self._raise_if_lost()
+
+    async def end(self) -> None:
+        """Return when the engine has let go of the port; unsent bytes are dropped."""
+        self._lose("closed")
+        await self._is_over.wait()
+
+    # -- for the engine
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        self._has_news.set()
+        if self._hangup_watch is None and len(self._received) >= self._max_buffered_bytes:
+            self._transport.pause_reading()
+            self._hangup_watch = _HangupWatch(self._port.fileno(), lambda: self._lose("hung up"))
+
+    def resume_writing(self) -> None:
+        self._is_drained.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._is_over.set()
+
+    def _lose(self, why: str, cause: BaseException | None = None) -> None:
+        if self._lost is not None:
+            return
+        self._lost = (why, cause)
+        self._stop_watching()
+        self._has_news.set()
+        self._is_drained.set()
+        self._transport.abort()  # once: a second one would fail in the engine; its close() would wait for unsent bytes
+
+    def _stop_watching(self) -> None:
+        if self._hangup_watch is not None:
+            self._hangup_watch.close()
+            self._hangup_watch = None
+
+    def _raise_if_lost(self) -> None:
+        if self._lost is not None:
+            why, cause = self._lost
+            raise LinkLost(f"{self._name}: {why}") from cause
+
+
+class _HangupWatch:
+    """Tells of a hang-up while reading is paused: an epoll without any wish still reports the end of a file."""
+
+    def __init__(self, fd: int, when_hung_up: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._epoll = select.epoll()
+        self._epoll.register(fd, 0)
+        self._loop.add_reader(self._epoll.fileno(), when_hung_up)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._epoll.fileno())
+        self._epoll.close()
+
+
+# -- pyserial
+
+
+class _Port(serial.Serial):  # type: ignore[misc]  # pyserial has no types
+    """pyserial's port with its blocking ways taken out: the engine calls it on the event loop.
+
+    Made in a thread, because opening may hang; given back by release, in a thread, for the same reason. A read or write that fails tells
+    when_lost instead of raising: the engine would wait for its buffer to drain, or write to the log.
+    """
+
+    def __init__(self, path: str, baud: int, *, rtscts: bool) -> None:
+        self.when_lost: Callable[[str, BaseException | None], None] = lambda why, cause: None
+        super().__init__(path, baud, rtscts=rtscts, exclusive=True)
+
+    def open(self) -> None:
+        super().open()
+        try:
+            _settle_line(self.fileno(), self.name, self.baudrate)
+        except BaseException:
+            super().close()
+            raise
+
+    def _reset_input_buffer(self) -> None:
+        """Called by pyserial's open. Not done: the device's boot text waits there."""
+
+    # The engine sets both to 0 on the loop, and pyserial would configure the port anew: USB transfers at a custom baud rate.
+    @property
+    def timeout(self) -> float:
+        return 0
+
+    @timeout.setter
+    def timeout(self, _: float | None) -> None: ...
+
+    @property
+    def write_timeout(self) -> float:
+        return 0
+
+    @write_timeout.setter
+    def write_timeout(self, _: float | None) -> None: ...
+
+    def read(self, size: int = 1) -> bytes:
+        """What there is, without select() (which fails above descriptor 1023) and more than the 1 KiB that the engine asks for."""
+        try:
+            data = os.read(self.fd, MAX_READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return b""
+        except OSError as error:
+            self.when_lost(_reason(error), error)
+            return b""
+        if not data:
+            self.when_lost("hung up", None)
+        return data
+
+    def write(self, data: bytes) -> int:
+        """As much as the kernel takes. Raises BlockingIOError, on which the engine keeps data: after a loss it is aborted already."""
+        try:
+            return os.write(self.fd, data)
+        except (BlockingIOError, InterruptedError):
+            raise
+        except OSError as error:
+            self.when_lost(_reason(error), error)
+            raise BlockingIOError(errno.EAGAIN, "lost") from error
+
+    def flush(self) -> None:
+        """Called by the engine on the loop. Not done: tcdrain waits for a device that may be stuck."""
+
+    def close(self) -> None:
+        """Called by the engine on the loop. Not done here but by release."""
+
+    def release(self) -> None:
+        """Close in earnest; may hang. Bytes the kernel still holds are dropped, or close would wait 30 s for a stuck device."""
+        if not self.is_open:
+            return
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(self.fd, termios.TIOCNXCL)
+        with contextlib.suppress(termios.error):
+            termios.tcflush(self.fd, termios.TCOFLUSH)
+        super().close()
+
+
+# Linux: struct termios2 {u32 iflag, oflag, cflag, lflag; u8 line, cc[19]; u32 ispeed, ospeed}
+_TCGETS2: Final = 0x802C542A
+_TCSETS2: Final = 0x402C542B
+_TERMIOS2: Final = struct.Struct("=4I20s2I")
+_CC_OF_LINE: Final = 1
+"""cc follows the line discipline's byte."""
+_PTY_SLAVE_MAJORS: Final = range(136, 144)
+_OFF_IN_IFLAG: Final = termios.BRKINT | termios.IGNBRK | termios.PARMRK | termios.INPCK | termios.ISTRIP
+_XON, _XOFF = 0x11, 0x13
+
+
+def _settle_line(fd: int, path: str, baud: int) -> None:
+    """What pyserial leaves as it finds it. By termios2, because tcsetattr refuses a line that runs at a custom baud rate."""
+    if os.major(os.fstat(fd).st_rdev) not in _PTY_SLAVE_MAJORS:
+        # On a pty the mark would outlive a killed gateway for as long as the other end keeps the slave open.
+        fcntl.ioctl(fd, termios.TIOCEXCL)
+    iflag, oflag, cflag, lflag, line, ispeed, ospeed = _TERMIOS2.unpack(fcntl.ioctl(fd, _TCGETS2, bytes(_TERMIOS2.size)))
+    iflag &= ~_OFF_IN_IFLAG
+    cflag &= ~termios.HUPCL  # a restart of the gateway must not reset the boards
+    line_and_cc = bytearray(line)
+    line_and_cc[_CC_OF_LINE + termios.VSTART] = _XON
+    line_and_cc[_CC_OF_LINE + termios.VSTOP] = _XOFF
+    fcntl.ioctl(fd, _TCSETS2, _TERMIOS2.pack(iflag, oflag, cflag, lflag, bytes(line_and_cc), ispeed, ospeed))
+    *_, achieved = _TERMIOS2.unpack(fcntl.ioctl(fd, _TCGETS2, bytes(_TERMIOS2.size)))
+    if abs(achieved - baud) > baud * BAUD_TOLERANCE:  # some drivers fall back to 9600 without a word
+        raise ValueError(f"{path} runs at {achieved} baud, not at {baud}")
+
+
+_ABSENT: Final = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR, errno.EIO})
+_BUSY: Final = frozenset({errno.EBUSY, errno.EAGAIN})
+_FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM})
+_NO_TTY: Final = frozenset({errno.ENOTTY, errno.EISDIR})
+_GONE_WHILE_OPEN: Final = frozenset({errno.EIO, errno.ENODEV, errno.ENXIO})
+
+
+def _open_error(path: str, error: OSError) -> LinkError:
+    number = _errno_of(error)
+    if number in _BUSY:
+        return LinkBusy(f"{path}: another process holds the port")
+    if number in _FORBIDDEN:
+        return LinkPermissionDenied(f"{path}: no permission to open the port{_remedy(path)}")
+    if number in _NO_TTY:
+        return LinkNotFound(f"{path}: not a serial port")
+    if number in _ABSENT:
+        return LinkNotFound(f"{path}: no such port")
+    return LinkError(f"{path}: {error}")
+
+
+def _errno_of(error: OSError) -> int | None:
+    # pyserial drops the number when tcgetattr fails
+    if error.errno is None and isinstance(error.__context__, termios.error):
+        return int(error.__context__.args[0])
+    return error.errno
+
+
+def _remedy(path: str) -> str:
+    try:
+        status = os.stat(path)
+        group = grp.getgrgid(status.st_gid).gr_name
+    except (OSError, KeyError):
+        return ""
+    if status.st_mode & 0o060 != 0o060:
+        return f"; its mode is {status.st_mode & 0o777:o}, owner {status.st_uid}, group {group}"
+    return f"; members of the group {group} may"
+
+
+def _reason(error: OSError) -> str:
+    return "hung up" if error.errno in _GONE_WHILE_OPEN else os.strerror(error.errno or 0)
