@@ -1,6 +1,7 @@
 """What a test may need from the machine, and how to find out whether it is there.
 
-A missing need skips the test with its reason. What WIRELET_REQUIRE names (comma-separated) must not be missing: then the test fails.
+A missing need skips the test with its reason. What WIRELET_REQUIRE names (comma-separated, or `all`) must not be missing: then the test
+fails.
 """
 
 from __future__ import annotations
@@ -43,8 +44,10 @@ PROBES: Final[Mapping[str, Probe]] = {
 
 
 def required() -> frozenset[str]:
-    """The names in WIRELET_REQUIRE."""
+    """The names in WIRELET_REQUIRE; every known one for `all`."""
     names = frozenset(name.strip() for name in os.environ.get("WIRELET_REQUIRE", "").split(",") if name.strip())
+    if "all" in names:
+        return frozenset(PROBES)
     if unknown := names - PROBES.keys():
         raise pytest.UsageError(f"WIRELET_REQUIRE names {', '.join(sorted(unknown))}; known are {', '.join(sorted(PROBES))}")
     return names

@@ -1,0 +1,41 @@
+# The one entry point. Every target does its own set-up; nothing has to be installed by hand first.
+PY := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-cluster test check bench mutants soak clean
+
+help: ## these lines
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
+
+demo: ## a simulated board, a pod, its log, a pulled cable; no root, no cluster
+	@scripts/setup-venv
+	@$(PY) scripts/demo
+
+demo-cluster: ## the same against a real control plane, with kubectl
+	@scripts/setup-venv dev
+	@scripts/setup-test
+	@$(PY) scripts/demo-cluster
+
+test: ## everything: lint, types, import rules, unit, property and hil tests
+	@scripts/setup-venv dev
+	@$(PY) scripts/stages test
+
+check: ## lint, types, import rules, unit tests; under a minute
+	@scripts/setup-venv dev
+	@$(PY) scripts/stages check
+
+bench: ## the numbers, with this machine's CPU
+	@scripts/setup-venv dev
+	@scripts/setup-test
+	@$(PY) scripts/bench
+
+mutants: ## take one defence of the protocol away at a time; a named test must fail for each
+	@scripts/setup-venv dev
+	@$(PY) hil-tests/mutants/mutants.py
+
+soak: ## later
+	@echo "there is no soak test yet"; exit 1
+
+clean: ## what the other targets made in this folder; the cache outside (~/.cache/wirelet) stays
+	rm -rf .venv dist build .mypy_cache .ruff_cache .hypothesis .import_linter_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
