@@ -1,0 +1,314 @@
+"""The supervisor of one device: opens its link, moves bytes and time between link and protocol core, and tells the sink what happened.
+
+It decides nothing about the protocol, the workloads or their restarts. What happens when the cable is pulled stands in `_use_link`.
+One supervisor never waits for another: everything here is per device, and a device that is stuck holds up only its own requests.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, assert_never
+
+import anyio
+import anyio.abc
+
+from transports.backoff import Backoff
+from transports.errors import DeviceError, LinkError, LinkNotFound, LinkTimeout, SessionLost
+from transports.link import Link, LinkOpener
+from transports.protocol import (
+    Answered,
+    Away,
+    Counters,
+    DeviceProtocol,
+    Event,
+    Inventoried,
+    Joined,
+    Left,
+    Listed,
+    Output,
+    Problem,
+    Request,
+    RequestId,
+    RequestLost,
+    Returned,
+    Text,
+    WorkloadChanged,
+    WorkloadStatus,
+)
+from transports.sink import DeviceSink
+
+_logger = logging.getLogger(__name__)
+
+OPEN_DEADLINE_S: Final = 10.0
+CLOSE_DEADLINE_S: Final = 3.0
+"""A little more than a link gives itself."""
+REQUEST_DEADLINE_S: Final = 30.0
+"""From the call to the answer. A session with a silent device ends earlier, by its keepalive."""
+ABSENT_DELAY_S: Final = 0.5
+"""The most between two looks for a port that is not there: a replug is a session again within a second."""
+STEADY_S: Final = 2.0
+"""A link that lived this long was a good one; a shorter life counts as a failed attempt, or a flapping port would be opened without end."""
+DRAIN_S: Final = 1.0
+"""What a lost link received before it broke is still taken, for this long."""
+MAX_UNHANDLED_BYTES: Final = 1 << 18
+"""Received while the sink is busy. Reading then pauses; less would hold up keepalives and answers behind a slow store."""
+
+
+class Device:
+    """One configured device. run() is its life; the rest may be called from any task of the same event loop meanwhile."""
+
+    def __init__(
+        self,
+        name: str,
+        opener: LinkOpener,
+        protocol: DeviceProtocol,
+        sink: DeviceSink,
+        *,
+        rng: random.Random,
+        open_deadline_s: float = OPEN_DEADLINE_S,
+        request_deadline_s: float = REQUEST_DEADLINE_S,
+    ) -> None:
+        self.name = name
+        self._opener = opener
+        self._protocol = protocol
+        self._sink = sink
+        self._open_deadline_s = open_deadline_s
+        self._request_deadline_s = request_deadline_s
+        self._absent = Backoff(rng, max_s=ABSENT_DELAY_S)
+        self._refused = Backoff(rng)
+        self._link_error: LinkError | None = LinkNotFound(f"{opener.name}: not opened yet")
+        self._told_link_error: LinkError | None = self._link_error
+        self._is_ready = False
+        self._waiting: dict[RequestId, _Waiter] = {}
+        self._unhandled_bytes = 0
+        self._to_write = _Bell()
+        self._to_handle = _Bell()
+        self._to_time = _Bell()
+        self._handled = _Bell()
+
+    @property
+    def is_ready(self) -> bool:
+        """A session is up and the device has told all its workloads: requests are accepted."""
+        return self._is_ready
+
+    @property
+    def link_error(self) -> LinkError | None:
+        """Why there is no link now; None while it is open."""
+        return self._link_error
+
+    @property
+    def counters(self) -> Counters:
+        return self._protocol.counters
+
+    async def request(self, request: Request) -> WorkloadStatus | None:
+        """The device's answer, with the status where the request has one.
+
+        Raises DeviceError when the device says no, LocalProtocolError when the request cannot fit, and SessionLost without a session, at
+        its end, or after the deadline: then only the next Listed tells whether it took effect. Not to be awaited inside a DeviceSink's
+        method: the answer comes after it.
+        """
+        request_id = self._protocol.request(request, anyio.current_time())
+        waiter = self._waiting[request_id] = _Waiter()
+        self._touched()
+        try:
+            with anyio.move_on_after(self._request_deadline_s):
+                await waiter.is_over.wait()
+        finally:
+            del self._waiting[request_id]
+        match waiter.outcome:
+            case Answered(code=0, status=status):
+                return status
+            case Answered(code=code, text=text):
+                raise DeviceError(code, text)
+            case RequestLost():
+                raise SessionLost(f"{self.name}: the session ended before the answer to {type(request).__name__}")
+            case None:
+                raise SessionLost(f"{self.name}: no answer to {type(request).__name__} within {self._request_deadline_s:g} s")
+            case _:
+                assert_never(waiter.outcome)
+
+    async def run(self) -> None:
+        """Until cancelled: keep a link open and everything moving. Raises what the sink raises."""
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._handle_events)
+                tasks.start_soon(self._keep_time)
+                await self._keep_link()
+        finally:
+            self._is_ready = False
+            for request_id, waiter in self._waiting.items():
+                waiter.end(RequestLost(request_id))
+
+    # -- the link
+
+    async def _keep_link(self) -> None:
+        while True:
+            error = await self._open_and_use()
+            if isinstance(error, LinkNotFound):
+                self._refused.reset()
+                delay_s = self._absent.next_delay_s()
+            else:
+                self._absent.reset()
+                delay_s = self._refused.next_delay_s()
+            await anyio.sleep(delay_s)
+
+    async def _open_and_use(self) -> LinkError:
+        """Return why the link could not be opened or was lost."""
+        try:
+            link = await self._open()
+        except LinkError as refusal:
+            self._set_link_error(refusal)
+            return refusal
+        opened_at = anyio.current_time()
+        try:
+            self._set_link_error(None)
+            loss = await self._use_link(link)
+        finally:
+            with anyio.move_on_after(CLOSE_DEADLINE_S, shield=True):
+                await link.aclose()
+        if anyio.current_time() - opened_at >= STEADY_S:
+            self._refused.reset()
+        self._set_link_error(loss)
+        return loss
+
+    async def _open(self) -> Link:
+        with anyio.move_on_after(self._open_deadline_s):
+            return await self._opener.open()
+        raise LinkTimeout(f"{self._opener.name}: not open within {self._open_deadline_s:g} s")
+
+    def _set_link_error(self, error: LinkError | None) -> None:
+        self._link_error = error
+        self._to_handle.ring()
+
+    async def _use_link(self, link: Link) -> LinkError:
+        """Pump until the link is lost: then the core ends its session, and the device is looked for again."""
+        losses: list[LinkError] = []
+        self._protocol.link_up(anyio.current_time())
+        self._touched()
+        try:
+            async with anyio.create_task_group() as tasks:
+
+                async def until_lost(pump: Callable[[Link], Awaitable[None]], grace_s: float) -> None:
+                    try:
+                        await pump(link)
+                    except LinkError as error:
+                        losses.append(error)
+                        tasks.cancel_scope.deadline = anyio.current_time() + grace_s
+
+                tasks.start_soon(until_lost, self._write, DRAIN_S)
+                tasks.start_soon(until_lost, self._read, 0)
+        finally:
+            self._is_ready = False
+            self._protocol.link_down(anyio.current_time())
+            self._touched()
+        return losses[0]
+
+    async def _read(self, link: Link) -> None:
+        while True:
+            data = await link.receive()
+            self._unhandled_bytes += len(data)
+            self._protocol.receive_data(data, anyio.current_time())
+            self._touched()
+            while self._unhandled_bytes > MAX_UNHANDLED_BYTES:
+                await self._handled.wait()
+
+    async def _write(self, link: Link) -> None:
+        while True:
+            data = self._protocol.data_to_send(anyio.current_time())
+            if data:
+                await link.send(data)
+            else:
+                self._to_time.ring()
+                await self._to_write.wait()
+
+    # -- time and events, for as long as the device is configured
+
+    async def _keep_time(self) -> None:
+        while True:
+            deadline = self._protocol.next_deadline()
+            if deadline is None:
+                await self._to_time.wait()
+                continue
+            with anyio.move_on_after(deadline - anyio.current_time()):
+                await self._to_time.wait()
+                continue
+            self._protocol.handle_deadline(anyio.current_time())
+            self._touched()
+
+    def _touched(self) -> None:
+        """The core was told something: it may want to write, to tell, and to be called at another time."""
+        self._to_write.ring()
+        self._to_handle.ring()
+        self._to_time.ring()
+
+    async def _handle_events(self) -> None:
+        while True:
+            await self._tell_link_error()
+            bytes_seen = self._unhandled_bytes
+            events = self._protocol.events()
+            for event in events:
+                await self._handle(event)
+            self._unhandled_bytes -= bytes_seen
+            self._handled.ring()
+            if not events:
+                await self._to_handle.wait()
+
+    async def _tell_link_error(self) -> None:
+        error = self._link_error
+        if _describe(error) != _describe(self._told_link_error):
+            self._told_link_error = error
+            await self._sink.link_changed(self.name, error)
+
+    async def _handle(self, event: Event) -> None:
+        match event:
+            case Output():
+                await self._sink.store(self.name, event)
+                self._protocol.stored(event.checkpoint, anyio.current_time())
+                self._touched()
+            case Answered() | RequestLost():
+                if waiter := self._waiting.get(event.request_id):
+                    waiter.end(event)
+            case Joined() | Left():
+                self._is_ready = False
+                await self._sink.happened(self.name, event)
+            case Listed():
+                self._is_ready = True
+                await self._sink.happened(self.name, event)
+            case Inventoried() | WorkloadChanged() | Text() | Away() | Returned() | Problem():
+                await self._sink.happened(self.name, event)
+            case _:
+                assert_never(event)
+
+
+@dataclass(slots=True)
+class _Waiter:
+    """A request under way."""
+
+    is_over: anyio.Event = field(default_factory=anyio.Event)
+    outcome: Answered | RequestLost | None = None
+
+    def end(self, outcome: Answered | RequestLost) -> None:
+        if self.outcome is None:
+            self.outcome = outcome
+            self.is_over.set()
+
+
+class _Bell:
+    """Wakes the one task that waits for it, now or at its next wait; several rings are one."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def ring(self) -> None:
+        self._event.set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+        self._event = anyio.Event()
+
+
+def _describe(error: LinkError | None) -> tuple[type[LinkError], str] | None:
+    return None if error is None else (type(error), str(error))
