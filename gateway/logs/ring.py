@@ -87,7 +87,7 @@ class Ring:
             raise RingCorrupt("no ring of this version")
         self._word = memory[_GENERATION_AT : _GENERATION_AT + 8].cast("Q")
         self._generation = self._word[0]
-        state = _STATE.unpack_from(memory, _SLOT_AT[self._generation & 1])
+        state: tuple[int, ...] = _STATE.unpack_from(memory, _SLOT_AT[self._generation & 1])
         self._tail, self._head, self._wrap, self._capacity = state[:4]
         self.dropped_records, self.dropped_bytes, self.last_offset = state[4:7]
         self.dropped_from_ns, self.dropped_to_ns = state[7:9]
@@ -128,7 +128,10 @@ class Ring:
         """Of the first record ever appended, as far as is known; 0 without any."""
         if self.dropped_records:
             return self.dropped_from_ns
-        return RECORD_HEADER.unpack_from(self._memory, HEADER_BYTES + self._tail)[4] if self.records else 0
+        if not self.records:
+            return 0
+        _, _, _, _, stamp_ns, _ = RECORD_HEADER.unpack_from(self._memory, HEADER_BYTES + self._tail)
+        return int(stamp_ns)
 
     def append(self, entries: Sequence[Entry]) -> int:
         """Append what the ring does not hold yet; return how many entries that was. Committed when it returns."""

@@ -234,12 +234,10 @@ class LogStore:
 
     def _evict(self) -> bool:
         """Give up the closed attempt that was silent for longest."""
-        rings = [
-            (log.ring.last_stamp_ns, log) for log in self._logs.values() if log.ring and log.closed and isinstance(log.key, AttemptKey)
-        ]
+        rings = {key: log.ring.last_stamp_ns for key, log in self._logs.items() if log.ring and log.closed and isinstance(key, AttemptKey)}
         if not rings:
             return False
-        _, log = min(rings, key=lambda item: item[0])
+        log = self._logs[min(rings, key=lambda key: rings[key])]
         self._give_up(log)
         self.counters.evicted += 1
         return True
