@@ -1,0 +1,176 @@
+"""From a device's LOG stream to the rings: who owns a record, when it was made, and the order of writing.
+
+The order is the no-loss promise: whole records go to the rings of their attempts, then the device's checkpoint is saved, and only then
+the caller may acknowledge. What belongs to nobody goes to the device's own ring; nothing is dropped here. Memory only, so it may run on the
+event loop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from gateway.devices.attribution import Attribution, Run
+from gateway.devices.ledger import Entry as RunEntry
+from gateway.devices.runs import Runs
+from gateway.logs.checkpoint import CheckpointFile, SavedCheckpoint
+from gateway.logs.record import Entry, GapCause, Stream, gap_entry, text_entries
+from gateway.logs.record import Gap as LogGap
+from gateway.logs.store import AttemptKey, DeviceKey, LogStore
+from transports.protocol import DEVICE_SLOT, Checkpoint, ClockSample, Gap, Output, Record, RecordKind
+
+_STREAMS: Final = {
+    RecordKind.STDOUT: (Stream.STDOUT, False),
+    RecordKind.STDERR: (Stream.STDERR, False),
+    RecordKind.STDOUT_PARTIAL: (Stream.STDOUT, True),
+    RecordKind.STDERR_PARTIAL: (Stream.STDERR, True),
+}
+
+RingKey = AttemptKey | DeviceKey
+
+
+def boot_clock_minus_loop_ns() -> int:
+    """What to add to the loop's clock to get CLOCK_BOOTTIME; they drift apart only while the machine sleeps."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+
+
+class DeviceOutput:
+    """One device's way into the rings. stored is how far whole records of the current epoch are kept."""
+
+    def __init__(
+        self,
+        device: str,
+        logs: LogStore,
+        checkpoint: CheckpointFile,
+        runs: Runs,
+        clock_offset_ns: Callable[[], int] = boot_clock_minus_loop_ns,
+    ) -> None:
+        self._device = device
+        self._logs = logs
+        self._checkpoint = checkpoint
+        self._runs = runs
+        self._clock_offset_ns = clock_offset_ns
+        self.attribution = Attribution()
+        self._own = DeviceKey(device)
+        self._last_stamp_ns = 0
+        saved = checkpoint.value
+        self.epoch = saved.epoch if saved else None
+        self.stored = saved.expected if saved else 0
+        if saved is not None:
+            self._relearn(saved.epoch)
+
+    def saved(self) -> Checkpoint | None:
+        """What the protocol core starts from."""
+        value = self._checkpoint.value
+        if value is None:
+            return None
+        return Checkpoint(value.boot_id, value.epoch, value.expected, value.tail, value.sid, value.uptime_ms)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """A session of this epoch began; offsets of another one mean nothing any more."""
+        if epoch != self.epoch:
+            self.epoch, self.stored = epoch, 0
+        self._relearn(epoch)
+
+    def store(self, output: Output) -> None:
+        """Rings, then checkpoint. When it returns the output may be acknowledged."""
+        self.begin_epoch(output.epoch)
+        base_ns = int(output.clock.now * 1e9) + self._clock_offset_ns()
+        batches: dict[RingKey, list[Entry]] = {}
+        for item in output.items:
+            if isinstance(item, Record):
+                self._sort_record(item, output.epoch, _stamp_ns(item.uptime_ms, output.clock, base_ns), batches)
+            else:
+                self._sort_gap(item, output.epoch, base_ns, batches)
+        for key, entries in batches.items():
+            self._logs.append(key, entries)
+        self._save(output.checkpoint)
+
+    def text(self, data: bytes, stamp_ns: int | None = None) -> None:
+        """Console text beside frames, and the gateway's own notes: into the device's ring."""
+        stamp = time.clock_gettime_ns(time.CLOCK_BOOTTIME) if stamp_ns is None else stamp_ns
+        self._logs.append(self._own, text_entries(stamp, data))
+
+    def declare_lost(self, run: RunEntry, size_bytes: int | None) -> None:
+        """The rest of a run's output will never come."""
+        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        gap = LogGap(None, size_bytes, GapCause.UNKNOWN, self._last_stamp_ns or now_ns, now_ns)
+        self._logs.append(_key(run), [gap_entry(gap)])
+
+    def _relearn(self, epoch: int) -> None:
+        self.attribution.begin_epoch(epoch)
+        for entry in self._runs.live_on(self._device):
+            if entry.epoch == epoch and entry.slot is not None and entry.start_off is not None:
+                self.attribution.learn(entry.slot, entry.start_off, Run(entry.wid, entry.gen))
+
+    def _sort_record(self, record: Record, epoch: int, stamp_ns: int, batches: dict[RingKey, list[Entry]]) -> None:
+        if record.start is not None:
+            self.attribution.learn(record.slot, record.offset, Run(*record.start))
+            return
+        if record.lost is not None:
+            records, size_bytes, reason = record.lost
+            gap = LogGap(records, size_bytes, _cause(reason), self._last_stamp_ns or stamp_ns, stamp_ns)
+            entry = gap_entry(gap, epoch=epoch, offset_end=record.end)
+        elif record.kind in _STREAMS:
+            stream, partial = _STREAMS[record.kind]
+            entry = Entry(stamp_ns, stream, record.data, partial, epoch, record.end)
+        else:
+            return
+        self._last_stamp_ns = stamp_ns
+        batches.setdefault(self._owner(record.slot, record.offset), []).append(entry)
+
+    def _owner(self, slot: int, offset: int) -> RingKey:
+        if slot != DEVICE_SLOT:
+            run = self.attribution.owner(slot, offset)
+            entry = self._runs.of_wid(self._device, run.wid, run.gen) if run is not None else None
+            if entry is not None:
+                return _key(entry)
+        return self._own
+
+    def _sort_gap(self, gap: Gap, epoch: int, stamp_ns: int, batches: dict[RingKey, list[Entry]]) -> None:
+        """Lost bytes of the stream may be of any run on the device, so each run's log names the gap."""
+        size_bytes = gap.end - gap.offset if gap.end is not None else None
+        entry = gap_entry(
+            LogGap(gap.records, size_bytes, _cause(gap.reason), self._last_stamp_ns or stamp_ns, stamp_ns),
+            epoch=epoch if gap.end is not None else 0,
+            offset_end=gap.end or 0,
+        )
+        self._last_stamp_ns = stamp_ns
+        for key in self._keys(self._runs.live_on(self._device)):
+            batches.setdefault(key, []).append(entry)
+
+    def _keys(self, runs: Iterable[RunEntry]) -> list[RingKey]:
+        return [_key(run) for run in runs] or [self._own]
+
+    def _save(self, checkpoint: Checkpoint) -> None:
+        self._checkpoint.save(
+            SavedCheckpoint(
+                checkpoint.boot_id,
+                checkpoint.epoch,
+                checkpoint.expected,
+                checkpoint.tail,
+                checkpoint.sid,
+                checkpoint.uptime_ms,
+            )
+        )
+        self.stored = checkpoint.expected
+
+
+def _key(run: RunEntry) -> AttemptKey:
+    return AttemptKey(run.uid, run.container, run.gen)
+
+
+def _cause(reason: int) -> GapCause:
+    try:
+        return GapCause(reason)
+    except ValueError:
+        return GapCause.UNKNOWN
+
+
+def _stamp_ns(uptime_ms: int, clock: ClockSample, base_ns: int) -> int:
+    """Uptimes are u32 milliseconds and wrap; a difference is signed (SPEC.md, Session)."""
+    difference = (uptime_ms - clock.uptime_ms) & 0xFFFFFFFF
+    if difference >= 0x80000000:
+        difference -= 0x100000000
+    return base_ns + difference * 1_000_000
