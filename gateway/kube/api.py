@@ -1,0 +1,346 @@
+"""The only door to the Kubernetes API, and to the `kubernetes` package.
+
+From `kubernetes.aio` come the credentials (kubeconfig, in-cluster account, exec plugins), TLS and the HTTP client; never a typed model:
+those cost memory, drop fields they do not know and fail a whole list for one odd pod. Objects are plain dicts, paths are plain strings,
+and every refusal is an error of `gateway.kube.errors`.
+
+`kubernetes` and aiohttp are imported by connect(), so that a gateway without a cluster never loads them. What is refused here: PUT,
+requests without a deadline, answers without a bound, and retries: whoever asks decides whether the question still stands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import enum
+import functools
+import json
+import os
+import random
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import urlencode
+
+import anyio
+from anyio import to_thread
+
+from gateway.errors import ConfigError
+from gateway.kube.errors import KubeApiError, Unavailable, error_from_answer, error_from_status
+from gateway.kube.lines import LineSplitter, LineTooLong
+from gateway.pods.seams import JsonObject
+
+if TYPE_CHECKING:
+    from aiohttp import BaseConnector, ClientResponse
+    from kubernetes.aio.client import ApiClient
+
+USER_AGENT: Final = "wirelet/0.1.0"
+REQUEST_TIMEOUT_S: Final = 10.0
+"""Everything but a watch. The lease has to be renewed within 40 s, so a lost request must not take them all."""
+CONNECT_TIMEOUT_S: Final = 5.0
+WRITES_IN_FLIGHT: Final = 16
+"""10 to 20 is the knee: 50 gain nothing and cost 0.3 MiB for each TLS connection."""
+READS_IN_FLIGHT: Final = 16
+MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+"""A page of 500 pods stays below a tenth of this."""
+LIST_PAGE: Final = 500
+WATCH_TIMEOUT_S: Final = (300, 600)
+"""The server ends a watch after a time between these, so that many gateways do not come back together."""
+WATCH_SILENCE_S: Final = 180.0
+"""The API server sends a bookmark about once a minute; three missing ones mean a dead peer."""
+DEAD_PEER_MS: Final = 30_000
+"""A cut network is noticed by TCP within this, below the lease's 40 s."""
+
+
+class PatchKind(enum.Enum):
+    """How the server merges a patch. Which one a field needs stands in the tables of gateway.kube.status and gateway.node.status."""
+
+    STRATEGIC = "application/strategic-merge-patch+json"
+    MERGE = "application/merge-patch+json"
+
+
+class WatchKind(enum.Enum):
+    ADDED = "ADDED"
+    MODIFIED = "MODIFIED"
+    DELETED = "DELETED"
+    BOOKMARK = "BOOKMARK"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """One line of a watch. A bookmark's object holds nothing but its resource version."""
+
+    kind: WatchKind
+    object: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A whole list and the version at which a watch goes on from it."""
+
+    items: list[JsonObject]
+    resource_version: str
+
+
+class KubeApi:
+    """One identity at one API server. Made by connect(), ended by aclose(); or `async with await KubeApi.connect(...)`."""
+
+    def __init__(self, requests: ApiClient, watches: ApiClient, connectors: tuple[BaseConnector, BaseConnector]) -> None:
+        self._requests = requests
+        self._watches = watches
+        self._connectors = connectors
+        self._writes = anyio.CapacityLimiter(WRITES_IN_FLIGHT)
+        self._reads = anyio.CapacityLimiter(READS_IN_FLIGHT)
+
+    @classmethod
+    async def connect(cls, kubeconfig: str | None, *, user_agent: str = USER_AGENT) -> Self:
+        """Read the credentials; the server is not asked yet. None means the pod's own account, else ~/.kube/config.
+
+        Raises ConfigError when the file or a certificate that it names cannot be used.
+        """
+        # The client library reads files and may start a credential plugin; in a thread that cannot hold up a device.
+        requests, watches = await to_thread.run_sync(_open_clients, kubeconfig, user_agent)
+        connectors = (_connector(requests, WRITES_IN_FLIGHT + READS_IN_FLIGHT), _connector(watches, 0))
+        for client, connector in zip((requests, watches), connectors, strict=True):
+            # trust_env makes aiohttp look for a netrc and a proxy in a thread for each request: half of all CPU.
+            client.configuration.client_session_kwargs = {"trust_env": False, "connector": connector}
+        return cls(requests, watches, connectors)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection; running watches end with Unavailable. May be called twice."""
+        with anyio.CancelScope(shield=True), anyio.move_on_after(CONNECT_TIMEOUT_S):
+            for client in (self._requests, self._watches):
+                await client.close()  # type: ignore[no-untyped-call]  # the package is annotated in part
+            for connector in self._connectors:
+                await connector.close()
+
+    @property
+    def server(self) -> str:
+        """The address, for messages."""
+        return str(self._requests.configuration.host)
+
+    async def get(self, path: str, params: Mapping[str, str] | None = None) -> JsonObject:
+        """Raises KubeApiError; NotFound when there is no such object."""
+        async with self._reads:
+            return await self._request("GET", path, params)
+
+    async def list_all(self, path: str, params: Mapping[str, str] | None = None) -> Listing:
+        """Every page of a list, at one version. Raises Gone when the list changed too much between two pages: start again."""
+        items: list[JsonObject] = []
+        query = {"limit": str(LIST_PAGE), **(params or {})}
+        while True:
+            page = await self.get(path, query)
+            items.extend(page.get("items") or [])
+            metadata = page.get("metadata") or {}
+            if not metadata.get("continue"):
+                return Listing(items, str(metadata.get("resourceVersion", "")))
+            query["continue"] = metadata["continue"]
+
+    async def create(self, path: str, body: JsonObject, params: Mapping[str, str] | None = None) -> JsonObject:
+        """POST to a collection or a review; returns the object as stored. Raises AlreadyExists and the others."""
+        async with self._writes:
+            return await self._request("POST", path, params, body, "application/json")
+
+    async def patch(self, path: str, body: JsonObject, kind: PatchKind, params: Mapping[str, str] | None = None) -> JsonObject:
+        """Returns the object as stored. With metadata.uid in the body another object of the same name answers Unprocessable."""
+        async with self._writes:
+            return await self._request("PATCH", path, params, body, kind.value)
+
+    async def delete(self, path: str, *, uid: str, grace_period_s: int | None = None) -> JsonObject:
+        """Delete exactly this object; Conflict when another one has its name."""
+        options: JsonObject = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+        if grace_period_s is not None:
+            options["gracePeriodSeconds"] = grace_period_s
+        async with self._writes:
+            return await self._request("DELETE", path, None, options, "application/json")
+
+    @contextlib.asynccontextmanager
+    async def watch(
+        self, path: str, resource_version: str, params: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[AsyncIterator[WatchEvent], None]:
+        """Changes after resource_version, as they come. The iteration ends when the server ends the watch (normal, every few minutes)
+        and raises Gone when the version is too old, Unavailable when the connection breaks."""
+        query = {
+            **(params or {}),
+            "watch": "1",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(random.randint(*WATCH_TIMEOUT_S)),
+        }
+        with _foreign_errors():
+            response = await self._call(self._watches, "GET", path, query, None, None, _timeout(None, WATCH_SILENCE_S))
+        try:
+            if response.status >= 400:
+                raise error_from_answer(response.status, response.headers, await _body(response))
+            yield _watch_events(response)
+        finally:
+            response.close()  # not released: the rest of a watch is of no use to the next request
+
+    async def _request(
+        self, method: str, path: str, params: Mapping[str, str] | None, body: JsonObject | None = None, content_type: str | None = None
+    ) -> JsonObject:
+        with _foreign_errors():
+            response = await self._call(self._requests, method, path, params, body, content_type, _timeout(REQUEST_TIMEOUT_S))
+            async with response:
+                data = await _body(response)
+        if response.status >= 400:
+            raise error_from_answer(response.status, response.headers, data)
+        return _object(data)
+
+    async def _call(
+        self,
+        client: ApiClient,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: JsonObject | None,
+        content_type: str | None,
+        timeout: object,
+    ) -> ClientResponse:
+        """call_api, not param_serialize: that one copies the body node by node before json sees it."""
+        headers = dict(client.default_headers)
+        if content_type is not None:
+            headers["Content-Type"] = content_type
+        await client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
+        url = client.configuration.host + path
+        if params:
+            url += "?" + urlencode(params)
+        answer = await client.call_api(method, url, header_params=headers, body=body, _request_timeout=timeout)
+        response: ClientResponse = answer.response
+        return response
+
+
+async def _watch_events(response: ClientResponse) -> AsyncIterator[WatchEvent]:
+    splitter = LineSplitter()
+    chunks = response.content.iter_any()
+    while True:
+        with _foreign_errors():
+            chunk = await anext(chunks, None)
+            if chunk is None:
+                return
+            lines = splitter.feed(chunk)
+        for line in lines:
+            yield _watch_event(_object(line))
+
+
+def _watch_event(event: JsonObject) -> WatchEvent:
+    content = event.get("object")
+    if not isinstance(content, dict):
+        raise Unavailable("a line of the watch is no event")
+    if event.get("type") == "ERROR":
+        raise error_from_status(content)
+    try:
+        return WatchEvent(WatchKind(event.get("type")), content)
+    except ValueError:
+        raise Unavailable(f"the watch sent an unknown kind of event: {event.get('type')!r}") from None
+
+
+async def _body(response: ClientResponse) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES:
+            raise Unavailable(f"the answer exceeds {MAX_ANSWER_BYTES} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _object(data: bytes) -> JsonObject:
+    try:
+        answer = json.loads(data)
+    except ValueError as error:
+        raise Unavailable(f"the answer is not JSON: {error}") from error
+    if not isinstance(answer, dict):
+        raise Unavailable("the answer is not an object")
+    return answer
+
+
+@contextlib.contextmanager
+def _foreign_errors() -> Generator[None, None, None]:
+    """The one table from aiohttp's and the kernel's errors to ours."""
+    import aiohttp
+
+    try:
+        yield
+    except KubeApiError:
+        raise
+    except TimeoutError as error:
+        raise Unavailable("the API server did not answer in time") from error
+    except LineTooLong as error:
+        raise Unavailable(str(error)) from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise Unavailable(str(error) or type(error).__name__) from error
+
+
+def _timeout(total_s: float | None, silence_s: float | None = None) -> object:
+    import aiohttp
+
+    return aiohttp.ClientTimeout(total=total_s, sock_connect=CONNECT_TIMEOUT_S, sock_read=silence_s)
+
+
+def _connector(client: ApiClient, limit: int) -> BaseConnector:
+    import aiohttp
+
+    context = client.rest_client.ssl_context
+    return aiohttp.TCPConnector(ssl=context, limit=limit, socket_factory=functools.partial(_socket, dead_peer_ms=DEAD_PEER_MS))
+
+
+def _socket(address: tuple[Any, ...], *, dead_peer_ms: int) -> socket.socket:
+    """A socket that notices a peer that vanished without a word: an idle watch sends nothing that could fail."""
+    made = socket.socket(address[0], address[1], address[2])
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, dead_peer_ms // 2000)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, dead_peer_ms // 6000)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, dead_peer_ms)
+    return made
+
+
+def _open_clients(kubeconfig: str | None, user_agent: str) -> tuple[ApiClient, ApiClient]:
+    """Blocking. Two clients, because a watch must not hold a connection that a write waits for."""
+    from kubernetes.aio.client import ApiClient, Configuration
+
+    where, load = _credentials(kubeconfig)
+    configuration = Configuration()
+    try:
+        load(configuration)
+        clients = ApiClient(configuration=configuration), ApiClient(configuration=copy.copy(configuration))
+    except Exception as error:  # the loader has no error tree: a wrong file ends in KeyError, TypeError, YAMLError, SSLError ...
+        raise ConfigError([(where, f"cannot be used: {error or type(error).__name__}")]) from error
+    for client in clients:
+        client.user_agent = user_agent
+    return clients
+
+
+def _credentials(kubeconfig: str | None) -> tuple[str, Callable[[Any], None]]:
+    if kubeconfig is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+        return "in-cluster account", _load_account
+    path = Path(kubeconfig) if kubeconfig is not None else Path.home() / ".kube" / "config"
+    if not path.is_file():
+        raise ConfigError([("cluster.kubeconfig", f"there is no file {path}")])
+    return "cluster.kubeconfig", functools.partial(_load_file, path=str(path))
+
+
+def _load_account(configuration: Any) -> None:
+    from kubernetes.aio.config import load_incluster_config
+
+    load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]  # the package is annotated in part
+
+
+def _load_file(configuration: Any, path: str) -> None:
+    import asyncio
+
+    from kubernetes.aio.config import load_kube_config
+
+    # persist_config would write refreshed tokens into the user's file.
+    loaded = load_kube_config(config_file=path, client_configuration=configuration, persist_config=False)  # type: ignore[no-untyped-call]  # as above
+    asyncio.run(loaded)

@@ -1,0 +1,222 @@
+"""The pods of this node by the Kubernetes API: PodSource and StatusSink of gateway.pods.seams.
+
+Pods come from one list and watch with the field selector spec.nodeName. ConfigMaps and Secrets are read one by one when a pod that names
+them asks, and kept for a moment: a node may not list them. Statuses go out by PATCH with the pod's uid, only when something differs.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import anyio
+
+from gateway.kube.api import KubeApi, PatchKind
+from gateway.kube.errors import Conflict, KubeApiError, NotFound, Unprocessable
+from gateway.kube.events import KubeEvents
+from gateway.kube.references import Reference, ReferenceKind, references
+from gateway.kube.reflector import Reflector
+from gateway.kube.slim import slim_pod
+from gateway.kube.status import status_patch
+from gateway.kube.store import Added, Change, Store, Synced, uid_of
+from gateway.pods.seams import JsonObject, PodUid, SourceUnavailable
+
+_logger = logging.getLogger(__name__)
+
+REFERENCE_TTL_S: Final = 10.0
+"""A new pod that names the object reads it again at once, so this only covers restarts and bursts."""
+MISSING_TTL_S: Final = 1.0
+"""A missing ConfigMap is what a person is about to create."""
+MAX_REFERENCES: Final = 1024
+"""110 pods with a handful each stay below; beyond it the oldest are read again."""
+
+UID_MISMATCH: Final = "UID in precondition"
+"""storage.Preconditions.Check in k8s.io/apiserver; the answer has no field that says the same."""
+
+
+class KubePodSource:
+    """run() keeps it up to date. Everything else is a look into memory, except config_map() and secret()."""
+
+    def __init__(self, api: KubeApi, node_name: str, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._api = api
+        self._store = Store(slim_pod)
+        self._reflector = Reflector(api, "/api/v1/pods", {"fieldSelector": f"spec.nodeName={node_name}"}, self._store, self._tell)
+        self._references = ReferenceReader(api, now)
+        self._subscribers: list[Callable[[PodUid], None]] = []
+        self._on_synced: list[Callable[[], None]] = []
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await self._reflector.run()
+
+    def pods(self) -> Sequence[JsonObject]:
+        return self._store.objects()
+
+    def get(self, uid: PodUid) -> JsonObject | None:
+        return self._store.get(uid)
+
+    @property
+    def synced(self) -> bool:
+        """True after two whole lists in a row, so that a pod which is not here does not exist."""
+        return self._store.synced
+
+    def subscribe(self, changed: Callable[[PodUid], None]) -> None:
+        self._subscribers.append(changed)
+
+    def when_synced(self, told: Callable[[], None]) -> None:
+        """told is called on the loop when the lists are complete, again after every relist."""
+        self._on_synced.append(told)
+
+    def confirm(self, pod: JsonObject) -> None:
+        """The answer to our own write is the newest version of the pod."""
+        self._store.confirm(pod)
+
+    def forget(self, uid: PodUid) -> None:
+        """The server said that this pod is gone; the watch will say it too."""
+        self._tell(self._store.forget(uid))
+
+    async def config_map(self, namespace: str, name: str) -> Mapping[str, str] | None:
+        found = await self._references.read(Reference(ReferenceKind.CONFIG_MAP, namespace, name))
+        return None if found is None else {str(key): str(value) for key, value in (found.get("data") or {}).items()}
+
+    async def secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+        found = await self._references.read(Reference(ReferenceKind.SECRET, namespace, name))
+        if found is None:
+            return None
+        try:
+            return {str(key): base64.b64decode(value) for key, value in (found.get("data") or {}).items()}
+        except (binascii.Error, TypeError) as error:
+            raise SourceUnavailable(f"secret {namespace}/{name} is not base64: {error}") from error
+
+    def _tell(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            if isinstance(change, Synced):
+                for told in self._on_synced:
+                    told()
+                continue
+            if isinstance(change, Added):
+                self._references.forget(references(change.object))
+            uid = PodUid(uid_of(change.object))
+            for changed in self._subscribers:
+                changed(uid)
+
+
+class ReferenceReader:
+    """ConfigMaps and Secrets by GET, each at most once at a time."""
+
+    def __init__(self, api: KubeApi, now: Callable[[], float]) -> None:
+        self._api = api
+        self._now = now
+        self._kept: dict[Reference, tuple[float, JsonObject | None]] = {}
+        """The loop time until which the object (None: there is none) may be used; oldest first."""
+        self._reading: dict[Reference, anyio.Lock] = {}
+
+    def forget(self, stale: frozenset[Reference]) -> None:
+        """The next reader asks the server."""
+        for reference in stale:
+            self._kept.pop(reference, None)
+
+    async def read(self, reference: Reference) -> JsonObject | None:
+        """Raises SourceUnavailable."""
+        lock = self._reading.setdefault(reference, anyio.Lock())
+        try:
+            async with lock:
+                until, found = self._kept.get(reference, (0.0, None))
+                return found if self._now() < until else await self._ask(reference)
+        finally:
+            if lock.statistics().tasks_waiting == 0 and not lock.locked():
+                self._reading.pop(reference, None)
+
+    async def _ask(self, reference: Reference) -> JsonObject | None:
+        try:
+            found = await self._api.get(f"/api/v1/namespaces/{reference.namespace}/{reference.kind.value}/{reference.name}")
+        except NotFound:
+            self._keep(reference, None, MISSING_TTL_S)
+            return None
+        except KubeApiError as error:
+            raise SourceUnavailable(f"{reference.kind.value} {reference.namespace}/{reference.name}: {error}") from error
+        self._keep(reference, found, REFERENCE_TTL_S)
+        return found
+
+    def _keep(self, reference: Reference, found: JsonObject | None, ttl_s: float) -> None:
+        self._kept.pop(reference, None)
+        while len(self._kept) >= MAX_REFERENCES:
+            del self._kept[next(iter(self._kept))]
+        self._kept[reference] = (self._now() + ttl_s, found)
+
+
+class KubeStatusSink:
+    """Writes what the pod controller decided; asks the source for the newest version of a pod and tells it the answers."""
+
+    def __init__(self, api: KubeApi, source: KubePodSource, events: KubeEvents) -> None:
+        self._api = api
+        self._source = source
+        self._events = events
+
+    async def write_status(self, pod: JsonObject, status: JsonObject) -> None:
+        newest = self._source.get(PodUid(uid_of(pod)))
+        if newest is None:
+            return
+        patch = status_patch(newest, status)
+        if patch is None:
+            return
+        try:
+            self._source.confirm(await self._api.patch(f"{_path(pod)}/status", patch, PatchKind.STRATEGIC))
+        except NotFound:
+            self._source.forget(PodUid(uid_of(pod)))
+        except Unprocessable as error:
+            if not _is_other_pod(error):
+                _logger.error("the API server refuses a pod's status: %s", error, extra=_names(pod))
+                raise SourceUnavailable(str(error)) from error
+            _logger.info("another pod has the name", extra=_names(pod))
+            self._source.forget(PodUid(uid_of(pod)))
+        except KubeApiError as error:
+            raise SourceUnavailable(str(error)) from error
+
+    async def finish(self, pod: JsonObject) -> None:
+        newest = self._source.get(PodUid(uid_of(pod)))
+        if newest is None or _waits_for_finalizers(newest):
+            return
+        try:
+            await self._api.delete(_path(pod), uid=uid_of(pod), grace_period_s=0)
+        except NotFound:
+            self._source.forget(PodUid(uid_of(pod)))
+        except Conflict as error:
+            if UID_MISMATCH not in str(error):
+                raise SourceUnavailable(str(error)) from error
+            _logger.info("another pod has the name", extra=_names(pod))
+            self._source.forget(PodUid(uid_of(pod)))
+        except KubeApiError as error:
+            raise SourceUnavailable(str(error)) from error
+
+    def event(self, pod: JsonObject, kind: str, reason: str, message: str, container: str | None = None) -> None:
+        self._events.pod_event(pod, kind, reason, message, container)
+
+
+def _path(pod: JsonObject) -> str:
+    metadata = pod["metadata"]
+    return f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
+
+
+def _is_other_pod(error: Unprocessable) -> bool:
+    """A PATCH with the uid of a pod that is gone tries to change the uid of the new one, and a uid cannot be changed."""
+    return "metadata.uid" in error.causes
+
+
+def _waits_for_finalizers(pod: JsonObject) -> bool:
+    """Deleted with no grace before, and still here: somebody else's finalizers hold it, and asking again does not help."""
+    metadata = pod["metadata"]
+    return (
+        bool(metadata.get("finalizers"))
+        and metadata.get("deletionTimestamp") is not None
+        and metadata.get("deletionGracePeriodSeconds") == 0
+    )
+
+
+def _names(pod: JsonObject) -> dict[str, str]:
+    metadata = pod["metadata"]
+    return {"pod": f"{metadata['namespace']}/{metadata['name']}", "uid": uid_of(pod)}

@@ -1,0 +1,91 @@
+"""Keeps a Store like the server's: list, then watch from there, for ever.
+
+A watch that ends goes on at the last version it saw; 410 Gone lists again; everything else waits with a growing, jittered delay. No
+decision is made here about what the changes mean.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+import anyio
+
+from gateway.kube.api import KubeApi
+from gateway.kube.backoff import Backoff
+from gateway.kube.errors import Gone, KubeApiError, TooManyRequests
+from gateway.kube.store import Change, Store, version_of
+
+_logger = logging.getLogger(__name__)
+
+
+class Reflector:
+    """changed is called on the loop with what each answer changed, in order; it must return at once."""
+
+    def __init__(
+        self,
+        api: KubeApi,
+        path: str,
+        params: Mapping[str, str],
+        store: Store,
+        changed: Callable[[Sequence[Change]], None],
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._api = api
+        self._path = path
+        self._params = dict(params)
+        self._store = store
+        self._changed = changed
+        self._backoff = backoff or Backoff()
+        self._version: str | None = None
+        """Where the next watch starts; None means that a list is due."""
+        self._troubled = False
+
+    async def run(self) -> None:
+        """Until cancelled. Errors of the server are waited out."""
+        while True:
+            try:
+                if self._version is None:
+                    self._version = await self._list()
+                await self._watch(self._version)
+            except Gone:
+                _logger.info("watch is too old, listing again", extra={"path": self._path})
+                self._version = None
+            except KubeApiError as error:
+                await self._wait(error)
+
+    async def _list(self) -> str:
+        while True:
+            listing = await self._api.list_all(self._path, self._params)
+            changes, again = self._store.replace(listing.items)
+            self._tell(changes)
+            if not again:
+                self._worked()
+                return listing.resource_version
+
+    async def _watch(self, version: str) -> None:
+        async with self._api.watch(self._path, version, self._params) as events:
+            self._worked()
+            async for event in events:
+                self._tell(self._store.apply(event))
+                self._version = version_of(event.object) or self._version
+
+    def _tell(self, changes: Sequence[Change]) -> None:
+        if changes:
+            self._changed(changes)
+
+    async def _wait(self, error: KubeApiError) -> None:
+        delay_s = self._backoff.next_s()
+        if isinstance(error, TooManyRequests):
+            delay_s = max(delay_s, error.retry_after_s)
+        if not self._troubled:
+            level = logging.WARNING if error.retryable else logging.ERROR
+            _logger.log(level, "cannot follow the API server: %s", error, extra={"path": self._path})
+            self._troubled = True
+        await anyio.sleep(delay_s)
+
+    def _worked(self) -> None:
+        self._backoff.reset()
+        if self._troubled:
+            _logger.info("following the API server again", extra={"path": self._path})
+            self._troubled = False
