@@ -1,0 +1,151 @@
+"""What the controller remembers of one pod between two looks. Nothing here is needed for correctness after a restart: what is lost costs
+at most one early retry.
+
+Instants are seconds on the loop's clock unless the name says wall: a Raspberry Pi's wall clock jumps by years when NTP arrives. Pure: both
+clocks are passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.pods.restart import Streak, is_finished, streak
+from gateway.pods.seams import Attempt, AttemptState, JsonObject, PodObservation
+from gateway.pods.view import DEFAULT_GRACE_S, PodView
+
+RETRY_FIRST_S: Final = 1.0
+RETRY_MAX_S: Final = 60.0
+"""A refused start is tried again after one second, then twice as long each time up to this."""
+KICK_FLOOR_S: Final = 0.2
+"""A change on the devices brings a retry forward to this long after the last try: a flood of changes stays cheap."""
+LINK_HOLD_S: Final = 10.0
+"""At most one written change between connected and not connected in this time: a loose cable must not flood the API server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The last start of a container was refused."""
+
+    reason: str
+    message: str
+    tried_at: float
+    retry_at: float
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The whole pod is Failed, whatever its containers say: rejected, or over its deadline."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """When attempt gen of a container ended."""
+
+    gen: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """A stop of attempt gen was asked for with this grace."""
+
+    gen: int
+    grace_s: float
+
+
+@dataclass(slots=True)
+class PodMemory:
+    """One pod uid. Written by the controller; plan and status only read it."""
+
+    first_seen_wall: float
+    first_seen: float
+    was_in_source: bool = False
+    missing_since: float | None = None
+    grace_s: float = DEFAULT_GRACE_S
+    """Of the pod as it was last seen, for when it is gone."""
+    streaks: dict[str, Streak] = field(default_factory=dict)
+    ended: dict[str, Ended] = field(default_factory=dict)
+    refusals: dict[str, Refusal] = field(default_factory=dict)
+    kicked_at: float | None = None
+    stops: dict[str, Stopping] = field(default_factory=dict)
+    failure: Failure | None = None
+    deadline_at: float | None = None
+    """When activeDeadlineSeconds are over."""
+    failed_writes: int = 0
+    finished_at: float | None = None
+    """When the object was last asked to go."""
+    is_released: bool = False
+    link_shown: bool = True
+    link_shown_at: float | None = None
+    status: JsonObject | None = None
+    """As last written."""
+    backoff_told: dict[str, int] = field(default_factory=dict)
+    """Container -> the gen whose back-off was told by an event."""
+
+    def look(self, pod: PodView, attempts: Mapping[str, Sequence[Attempt]], observed: PodObservation, now: float, now_wall: float) -> None:
+        """Take note of what is seen now. Call before plan and status."""
+        self.was_in_source = True
+        self.missing_since = None
+        self.grace_s = pod.grace_s
+        for name, history in attempts.items():
+            ended = [attempt for attempt in history if attempt.state is AttemptState.EXITED]
+            known = self.ended.get(name)
+            if ended and (known is None or known.gen != ended[-1].gen):
+                self.streaks[name] = streak(ended, self.streaks.get(name))
+                self.ended[name] = Ended(ended[-1].gen, now - _age_s(ended[-1].finished_at, now_wall))
+        self._check_deadline(pod, attempts, now, now_wall)
+        self._look_at_link(observed.connected, now)
+
+    def _check_deadline(self, pod: PodView, attempts: Mapping[str, Sequence[Attempt]], now: float, now_wall: float) -> None:
+        """activeDeadlineSeconds count from the pod's startTime."""
+        self.deadline_at = None
+        if pod.active_deadline_s is None or self.failure or pod.is_terminal or pod.is_deleting or is_finished(pod, attempts):
+            return
+        self.deadline_at = min(self.first_seen, now - _age_s(pod.start_time, now_wall)) + pod.active_deadline_s
+        if now >= self.deadline_at:
+            # The kubelet's words: pkg/kubelet/active_deadline.go
+            self.failure = Failure("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
+
+    def _look_at_link(self, connected: bool, now: float) -> None:
+        held = self.link_shown_at is not None and now - self.link_shown_at < LINK_HOLD_S
+        if connected != self.link_shown and not held:
+            self.link_shown, self.link_shown_at = connected, now
+
+    def link_changes_at(self, connected: bool) -> float | None:
+        """When a held back change of the link may be shown; None if what is shown is true."""
+        if connected == self.link_shown or self.link_shown_at is None:
+            return None
+        return self.link_shown_at + LINK_HOLD_S
+
+    def refuse(self, container: str, reason: str, message: str, now: float, jitter: float = 1.0) -> bool:
+        """Note a refused start; True when it says something new. jitter scales the delay."""
+        before = self.refusals.get(container)
+        tries = before.tries + 1 if before else 1
+        delay_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** min(tries - 1, 16)) * jitter
+        self.refusals[container] = Refusal(reason, message, now, now + delay_s, tries)
+        return before is None or (before.reason, before.message) != (reason, message)
+
+    def may_start_at(self, container: str) -> float | None:
+        """When the next try of a refused container is due; None if nothing refused it."""
+        refusal = self.refusals.get(container)
+        if refusal is None:
+            return None
+        if self.kicked_at is not None and self.kicked_at >= refusal.tried_at:
+            return min(refusal.retry_at, refusal.tried_at + KICK_FLOOR_S)
+        return refusal.retry_at
+
+    def restart_at(self, container: str) -> float | None:
+        """When the back-off of an ended container is over; None if it never ended."""
+        ended = self.ended.get(container)
+        return None if ended is None else ended.at + self.streaks[container].delay_s
+
+
+def _age_s(wall: float | None, now_wall: float) -> float:
+    """How long ago that was; an instant in the future, or none, is now."""
+    return 0.0 if wall is None else max(0.0, now_wall - wall)
