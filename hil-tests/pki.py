@@ -1,12 +1,14 @@
-"""A certificate authority for one test run: keys and certificates as files in a folder that goes away with the run.
+"""A certificate authority for one test run: keys, certificates and kubeconfigs as files in a folder that goes away with the run.
 
 One CA signs everything: the API server, its clients, and the kubelets' serving certificates. Nothing here is fit for a real cluster.
 """
 
 from __future__ import annotations
 
+import base64
 import datetime
 import ipaddress
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +85,26 @@ class CertificateAuthority:
         path.touch(mode=0o600)
         path.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
         return path
+
+
+def write_kubeconfig(path: Path, server: str, ca: Path, client: KeyPair) -> Path:
+    """A kubeconfig that needs no other file."""
+    user = {"client-certificate-data": _base64(client.cert), "client-key-data": _base64(client.key)}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": {"server": server, "certificate-authority-data": _base64(ca)}}],
+        "users": [{"name": "test", "user": user}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        "current-context": "test",
+    }
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(config))
+    return path
+
+
+def _base64(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
 
 
 def _name(common_name: str, groups: Sequence[str]) -> x509.Name:

@@ -20,7 +20,7 @@ STOP_GRACE_S: Final = 5.0
 PORTS: Final = range(20000, 32000)
 """Below Linux's ephemeral ports, so that no outgoing connection takes one between its choice and its use."""
 
-_REAP: Final = 'groups=; while read -r pid; do groups="$groups -$pid"; done; [ -z "$groups" ] || kill -KILL -- $groups 2>/dev/null'
+_REAP: Final = 'groups=; while read -r pid; do groups="$groups -$pid"; done; [ -z "$groups" ] || kill -s KILL -- $groups 2>/dev/null'
 
 
 def free_port() -> int:
