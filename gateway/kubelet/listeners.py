@@ -1,0 +1,73 @@
+"""Opening the two doors: a TCP port and a unix socket. What cannot be opened is one ConfigError with the key to change."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from pathlib import Path
+from typing import Final
+
+import anyio
+from anyio import to_thread
+from anyio.abc import SocketListener
+
+from gateway.errors import ConfigError
+
+BACKLOG: Final = 128
+"""Connections waiting to be accepted; they wait for microseconds."""
+MAX_UNIX_PATH_BYTES: Final = 107
+"""sun_path of Linux is 108 bytes with its final zero."""
+OWNER_ONLY: Final = 0o600
+
+
+async def listen_tcp(address: str, port: int) -> list[SocketListener]:
+    """Listen on address; `::` means every address of both families. Port 0 takes a free one. Raises ConfigError."""
+    try:
+        found = await anyio.create_tcp_listener(local_host=None if address == "::" else address, local_port=port, backlog=BACKLOG)
+    except socket.gaierror as error:
+        raise ConfigError([("server.address", f"must be an IP address of this host, not {address!r}")]) from error
+    except OSError as error:
+        raise ConfigError([_explained(error, address, port)]) from error
+    return [listener for listener in found.listeners if isinstance(listener, SocketListener)]
+
+
+def _explained(error: OSError, address: str, port: int) -> tuple[str, str]:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "server.port", f"port {port} on {address} is taken, perhaps by a kubelet or k3s on this host; choose another server.port"
+        case errno.EACCES | errno.EPERM:
+            return "server.port", f"this user may not listen on port {port}; choose one above 1023"
+        case errno.EADDRNOTAVAIL:
+            return "server.address", f"{address} is not an address of this host"
+        case _:
+            return "server.address", f"cannot listen on {address} port {port}: {error.strerror}"
+
+
+async def listen_unix(path: Path, mode: int = OWNER_ONLY) -> SocketListener:
+    """Listen on a unix socket whose file mode is its guard (0600, or 0660 for a group). A socket that nobody serves is replaced.
+
+    Raises ConfigError. The mode is set before anyone can connect: until listen() a connection is refused.
+    """
+    if len(os.fsencode(path)) > MAX_UNIX_PATH_BYTES:
+        raise ConfigError([("runtimeDirectory", f"{path} is longer than a socket's path may be ({MAX_UNIX_PATH_BYTES} bytes)")])
+    try:
+        if await to_thread.run_sync(_is_served, path):
+            raise ConfigError([("runtimeDirectory", f"another gateway serves {path}; stop it or choose another directory")])
+        await to_thread.run_sync(lambda: path.parent.mkdir(parents=True, exist_ok=True))
+        return await anyio.create_unix_listener(path, mode=mode, backlog=BACKLOG)
+    except OSError as error:
+        text = "a file of this name is in the way" if error.errno == errno.EADDRINUSE else error.strerror
+        raise ConfigError([("runtimeDirectory", f"cannot make the socket {path}: {text}")]) from error
+
+
+def _is_served(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(os.fspath(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except BlockingIOError:  # its backlog is full: somebody is there
+            return True
+    return True

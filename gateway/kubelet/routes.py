@@ -1,0 +1,149 @@
+"""The table of paths: which handler answers what, on the HTTPS port and on the unix socket.
+
+Every request over HTTPS is authenticated and authorized before its path is looked up, as in the kubelet: a stranger cannot tell an unknown
+path from a known one. The unix socket has the same routes and a few of our own; the file's mode is its guard.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gateway.kubelet.auth import Gatekeeper
+from gateway.kubelet.container_logs import ContainerLogsHandler, parse_log_options
+from gateway.kubelet.exchange import JSON, Answer, Reply, Request, RequestRefused, StreamReply
+from gateway.kubelet.pod_table import pod_row
+from gateway.kubelet.seams import ContainerLogs, DeviceLogs, DeviceRow, DeviceTable, EventTable, LogsUnavailable, PodDirectory
+
+NOT_FOUND: Final = "404 page not found\n"
+
+RouteHandler = Callable[[Request, Sequence[str]], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """pattern is split at slashes; a part in braces takes any one non-empty segment."""
+
+    pattern: str
+    handler: RouteHandler
+    methods: tuple[str, ...] = ("GET",)
+
+    def arguments(self, path: str) -> list[str] | None:
+        """The values of the parts in braces; None when path is not this route's."""
+        parts, segments = self.pattern.split("/"), path.split("/")
+        if len(parts) != len(segments):
+            return None
+        arguments = []
+        for part, segment in zip(parts, segments, strict=True):
+            if part.startswith("{") and segment:
+                arguments.append(segment)
+            elif part != segment:
+                return None
+        return arguments
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The handler of a server. Without a gatekeeper only local peers are let in."""
+
+    routes: tuple[Route, ...]
+    gatekeeper: Gatekeeper | None = None
+
+    async def __call__(self, request: Request) -> Answer:
+        if not request.peer.is_local:
+            if self.gatekeeper is None:
+                raise RequestRefused(401, "Unauthorized")
+            await self.gatekeeper.admit(request)
+        for route in self.routes:
+            arguments = route.arguments(request.path)
+            if arguments is None:
+                continue
+            if request.method not in route.methods:
+                raise RequestRefused(405, "Method Not Allowed", (("allow", ", ".join(route.methods)),))
+            return await route.handler(request, arguments)
+        raise RequestRefused(404, NOT_FOUND)
+
+
+def kubelet_routes(pods: PodDirectory, logs: ContainerLogs) -> tuple[Route, ...]:
+    """What the API server and monitoring ask of a kubelet."""
+
+    async def pod_list(request: Request, arguments: Sequence[str]) -> Answer:
+        return _json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": list(pods.all())})
+
+    return (
+        Route("/healthz", _healthy),
+        Route("/healthz/", _healthy),
+        Route("/healthz/ping", _healthy),
+        Route("/healthz/syncloop", _healthy),
+        Route("/pods", pod_list),
+        Route("/pods/", pod_list),
+        Route("/runningpods", pod_list),
+        Route("/runningpods/", pod_list),
+        Route("/containerLogs/{namespace}/{pod}/{container}", ContainerLogsHandler(pods, logs)),
+        *_streaming_routes(),
+    )
+
+
+def local_routes(pods: PodDirectory, devices: DeviceTable, events: EventTable, device_logs: DeviceLogs) -> tuple[Route, ...]:
+    """What the command line asks; only on the unix socket."""
+
+    async def device_list(request: Request, arguments: Sequence[str]) -> Answer:
+        return _json({"items": [device_row(row) for row in devices.rows()]})
+
+    async def pod_list(request: Request, arguments: Sequence[str]) -> Answer:
+        return _json({"items": [pod_row(pod) for pod in pods.all()]})
+
+    async def event_list(request: Request, arguments: Sequence[str]) -> Answer:
+        return _json({"items": list(events.events())})
+
+    async def device_log(request: Request, arguments: Sequence[str]) -> Answer:
+        try:
+            return StreamReply(await device_logs.open(arguments[0], parse_log_options(request.query)))
+        except LogsUnavailable as unavailable:
+            raise RequestRefused(unavailable.status, unavailable.text) from unavailable
+
+    return (
+        Route("/wirelet/devices", device_list),
+        Route("/wirelet/pods", pod_list),
+        Route("/wirelet/events", event_list),
+        Route("/wirelet/deviceLogs/{device}", device_log),
+    )
+
+
+def device_row(row: DeviceRow) -> dict[str, Any]:
+    """The row in JSON names."""
+    return {
+        "name": row.name,
+        "class": row.class_name,
+        "link": row.link,
+        "state": row.state,
+        "message": row.message,
+        "slots": {"used": row.slots_used, "total": row.slots_total},
+        "boot": row.boot,
+        "programs": list(row.programs),
+        "lastSeen": row.last_seen_s,
+    }
+
+
+async def _healthy(request: Request, arguments: Sequence[str]) -> Answer:
+    """One loop serves everything: if this answers, the loop turns."""
+    return Reply(200, b"ok")
+
+
+def _streaming_routes() -> tuple[Route, ...]:
+    """Known to every client of a kubelet and not served yet; they are here so that they are authorized (`create`) and say so."""
+
+    async def not_served(request: Request, arguments: Sequence[str]) -> Answer:
+        raise RequestRefused(501, f"{request.path.split('/')[1]} is not served by this node")
+
+    both = ("GET", "POST")
+    paths = [f"/{verb}/{{namespace}}/{{pod}}/{rest}" for verb in ("exec", "attach") for rest in ("{container}", "{uid}/{container}")]
+    paths += ["/portForward/{namespace}/{pod}", "/portForward/{namespace}/{pod}/{uid}"]
+    run = [Route(f"/run/{{namespace}}/{{pod}}/{rest}", not_served, ("POST",)) for rest in ("{container}", "{uid}/{container}")]
+    return (*(Route(path, not_served, both) for path in paths), *run)
+
+
+def _json(value: Mapping[str, Any]) -> Reply:
+    return Reply(200, json.dumps(value, separators=(",", ":")).encode(), JSON)

@@ -1,0 +1,86 @@
+"""What the endpoint's handlers ask of their surroundings. app.py gives each one an object; none of them knows HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gateway.logs.reader import LogOptions
+
+
+class LogsUnavailable(Exception):
+    """There is no log to read now. text is the whole answer; kubectl shows it after "Error from server"."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+class PodDirectory(Protocol):
+    """The pods of this node as plain Kubernetes objects, each with the newest status this node knows."""
+
+    def find(self, namespace: str, name: str) -> dict[str, Any] | None: ...
+
+    def all(self) -> Sequence[dict[str, Any]]: ...
+
+
+class ContainerLogs(Protocol):
+    """Logs of attempts."""
+
+    async def open(self, pod: dict[str, Any], container: str, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:
+        """The log of one attempt. container_id is the one that the pod's status names (`wirelet://...`) for what options.previous asks.
+
+        Raises LogsUnavailable when there is none any more; the iterator itself raises nothing."""
+        ...
+
+
+class DeviceLogs(Protocol):
+    """Console text and the device's own log."""
+
+    async def open(self, device: str, options: LogOptions) -> AsyncIterator[bytes]:
+        """Raises LogsUnavailable (404) when no device has that name."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRow:
+    """One configured device, as people ask about it."""
+
+    name: str
+    class_name: str
+    link: str
+    """Where it is: `serial:/dev/ttyUSB0`, `simulated:seed=1`."""
+    state: str
+    """One CamelCase word: Ready, Connecting, Disconnected, Dirty, Faulted."""
+    message: str = ""
+    """Why it is not Ready; one line."""
+    slots_used: int = 0
+    slots_total: int = 1
+    boot: str = ""
+    """The boot id of the device as the session knows it; empty before the first session."""
+    programs: tuple[str, ...] = ()
+    """What its INVENTORY lists."""
+    last_seen_s: float | None = None
+    """Unix seconds of the last message; None if never."""
+
+
+class DeviceTable(Protocol):
+    def rows(self) -> Sequence[DeviceRow]:
+        """In the order of the configuration."""
+        ...
+
+
+class EventTable(Protocol):
+    def events(self) -> Sequence[dict[str, Any]]:
+        """The newest events of this gateway, oldest first, shaped as core/v1 Events."""
+        ...
+
+
+class ReviewApi(Protocol):
+    """The API server, for TokenReview and SubjectAccessReview."""
+
+    async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """POST body and return the object. Raises GatewayError or OSError when the API server cannot be asked or refuses."""
+        ...
