@@ -49,6 +49,10 @@ class RunBook:
     def assign(self, uid: str, container: str, device: str) -> None:
         self._assigned[uid, container] = device
 
+    def unassign(self, uid: str, container: str) -> None:
+        """Give up a choice that led to no attempt, so that the next one may be another device."""
+        self._assigned.pop((uid, container), None)
+
     def slots_of(self, device: str) -> tuple[int, int]:
         """Slots used on a device, and how many of those belong to pods on their way out."""
         used = ending = 0

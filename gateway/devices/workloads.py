@@ -94,9 +94,20 @@ class DeviceWorkloads:
         if entry is not None and entry.state != AttemptState.INTENDED.value:
             return
         board = self._place(pod.uid, container, claims)
+        try:
+            request = self._request(board, pod, container, gen, program)
+        except StartRefused:
+            self._book.unassign(pod.uid, container)
+            raise
+        if entry is None:
+            await self._book.intend(_intent(pod, container, gen, board.name, request.wid))
+        await self._send_start(board, request)
+
+    @staticmethod
+    def _request(board: Board, pod: PodIdentity, container: str, gen: int, program: Program) -> StartWorkload:
         if not board.is_ready:
             raise StartRefused("DeviceDisconnected", f"device {board.name} is not connected: {board.problem or 'no session'}")
-        request = StartWorkload(
+        return StartWorkload(
             wid=workload_id(pod.uid, container),
             gen=gen,
             program=program_name(program.image, board.inventory, board.name),
@@ -106,9 +117,6 @@ class DeviceWorkloads:
             tty=program.tty,
             stdin=program.stdin,
         )
-        if entry is None:
-            await self._book.intend(_intent(pod, container, gen, board.name, request.wid))
-        await self._send_start(board, request)
 
     def _place(self, uid: str, container: str, claims: Claims) -> Board:
         """The container's board: the one it has, one on which it already runs unknown to the ledger, or a new choice."""

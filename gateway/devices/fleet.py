@@ -1,0 +1,207 @@
+"""All devices of a gateway: builds boards, protocol cores, links and supervisors from the configuration, and tells what there is.
+
+The only place that turns a link section into a driver. Drivers are imported only when a configuration names them, because each costs
+memory on a Raspberry Pi.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import anyio
+from transports.protocols.framed import FramedProtocol
+
+from gateway.config import ClassSection, Configuration, DeviceSection, HookSection
+from gateway.devices.board import Board, Hook
+from gateway.devices.events import DeviceEvents
+from gateway.devices.ledger import Ledger
+from gateway.devices.output import DeviceOutput
+from gateway.devices.runbook import RunBook
+from gateway.devices.runs import Runs
+from gateway.devices.workloads import DeviceWorkloads
+from gateway.logs.checkpoint import CheckpointFile, checkpoint_path
+from gateway.logs.store import LogStore
+from gateway.pods.seams import PodUid
+from transports.device import Device
+from transports.link import LinkOpener
+
+BITS_PER_BYTE: Final = 10
+"""8N1: a start bit, eight data bits, a stop bit."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRow:
+    """One line of `wirelet get devices`."""
+
+    name: str
+    class_name: str
+    link: str
+    state: str
+    slots: int
+    used: int
+    boots: int
+    programs: tuple[str, ...]
+    message: str
+
+
+class Fleet:
+    """Owns boards and supervisors. run() is their life; workloads and events are what the rest of the gateway talks to."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        ledger: Ledger,
+        logs: LogStore,
+        checkpoints: Path,
+        pod_changed: Callable[[PodUid], None],
+        wall_clock: Callable[[], float],
+        loop_time: Callable[[], float] = anyio.current_time,
+    ) -> None:
+        self._configuration = configuration
+        self._loop_time = loop_time
+        self._openers: list[LinkOpener] = []
+        self._devices: list[Device] = []
+        self._checkpoints: list[CheckpointFile] = []
+        self._rng = random.Random(secrets.randbits(64))
+        gateway_id = secrets.randbits(32)
+        runs = Runs(ledger.entries())
+        self._book = RunBook(runs, ledger, logs, pod_changed, wall_clock)
+        self.boards: dict[str, Board] = {}
+        self.events = DeviceEvents(self.boards, self._book, loop_time)
+        self.workloads = DeviceWorkloads(self.boards, self._book, self.events, loop_time)
+        for section in configuration.devices:
+            self._add(section, configuration.class_of(section), runs, logs, checkpoints, gateway_id)
+
+    async def run(self) -> None:
+        """Until cancelled: every supervisor, the drains and the stop ladders."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.events.run)
+            tasks.start_soon(self.workloads.run)
+            for opener in self._openers:
+                background = getattr(opener, "run", None)
+                if background is not None:
+                    tasks.start_soon(background)
+            for device in self._devices:
+                tasks.start_soon(device.run)
+
+    def close(self) -> None:
+        """Unmap the checkpoints; call after run() has ended."""
+        for checkpoint in self._checkpoints:
+            checkpoint.close()
+
+    def capacities(self) -> Mapping[str, tuple[int, int]]:
+        """class -> (capacity, allocatable) in slots."""
+        now = self._loop_time()
+        totals = {section.name: (0, 0) for section in self._configuration.classes}
+        for board in self.boards.values():
+            capacity, allocatable = totals[board.class_name]
+            totals[board.class_name] = (capacity + board.slots, allocatable + board.slots * board.is_allocatable(now))
+        return totals
+
+    def allocatable_changes_at(self) -> float | None:
+        """Loop time at which the grace of a device that is away ends, if none comes back before."""
+        now = self._loop_time()
+        ends = [board.away_since + board.grace_s for board in self.boards.values() if board.away_since is not None]
+        return min((end for end in ends if end > now), default=None)
+
+    def rows(self) -> list[DeviceRow]:
+        return [self._row(board) for board in self.boards.values()]
+
+    def device_of(self, uid: PodUid) -> str:
+        """The devices of a pod, for a table."""
+        return ",".join(sorted(set(self._book.devices_of(uid).values())))
+
+    # -- private
+
+    def _row(self, board: Board) -> DeviceRow:
+        used, _ = self._book.slots_of(board.name)
+        return DeviceRow(
+            name=board.name,
+            class_name=board.class_name,
+            link=board.link_name,
+            state=_state(board),
+            slots=board.slots,
+            used=used,
+            boots=board.boots,
+            programs=tuple(program.name for program in board.inventory.programs),
+            message=board.problem,
+        )
+
+    def _add(
+        self,
+        section: DeviceSection,
+        class_section: ClassSection,
+        runs: Runs,
+        logs: LogStore,
+        checkpoints: Path,
+        gateway_id: int,
+    ) -> None:
+        checkpoint = CheckpointFile(checkpoint_path(checkpoints, section.name))
+        self._checkpoints.append(checkpoint)
+        output = DeviceOutput(section.name, logs, checkpoint, runs)
+        opener, bytes_per_s = open_link(section, class_section)
+        protocol = FramedProtocol(
+            output.saved(),
+            gateway_id=gateway_id,
+            keepalive_s=class_section.keepalive,
+            line_bytes_per_s=bytes_per_s,
+            rng=random.Random(self._rng.getrandbits(64)),
+        )
+        device = Device(section.name, opener, protocol, self.events, rng=random.Random(self._rng.getrandbits(64)))
+        self._openers.append(opener)
+        self._devices.append(device)
+        power = class_section.hooks.power
+        self.boards[section.name] = Board(
+            name=section.name,
+            class_name=class_section.name,
+            slots=class_section.slots,
+            shared=class_section.shared,
+            grace_s=class_section.grace,
+            link_name=opener.name,
+            requester=device,
+            output=output,
+            reset_hook=_hook(class_section.hooks.reset),
+            power_hook=_hook(power.cycle if power is not None else None),
+        )
+
+
+def open_link(section: DeviceSection, class_section: ClassSection) -> tuple[LinkOpener, float | None]:
+    """The opener of a link section, and how many bytes a second its line carries at most (None: no line)."""
+    serial = section.link.serial
+    if serial is not None:
+        from transports.serial import SerialLinkOpener  # pyserial is loaded only by who has a port
+
+        return SerialLinkOpener(serial.path, baud=serial.baud), serial.baud / BITS_PER_BYTE
+    simulated = section.link.simulated
+    if simulated is None:
+        raise AssertionError("the configuration was checked: a link section names one link")
+    from transports.simulated.link import SimulatedLinkOpener  # a simulated board in this process
+
+    return (
+        SimulatedLinkOpener(
+            device_id=section.name,
+            seed=simulated.seed,
+            slots=class_section.slots,
+            ring_bytes=simulated.ring,
+            accept_any=simulated.accept == "any",
+        ),
+        None,
+    )
+
+
+def _hook(section: HookSection | None) -> Hook | None:
+    return None if section is None else Hook(section.command, section.deadline)
+
+
+def _state(board: Board) -> str:
+    if board.is_dirty:
+        return "Dirty"
+    if board.is_ready:
+        return "Away" if board.is_away_by_itself else "Ready"
+    return "Disconnected" if board.has_ever_listed else "Connecting"

@@ -1,0 +1,67 @@
+"""What put and forget say is on disk when they return, one commit for many, and a kill leaves the last commit."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import pytest
+
+from gateway.devices.ledger import Entry, Ledger
+
+ENTRY = Entry(uid="u1", container="main", gen=1, namespace="default", pod="hello", device="board-a", wid=7, state="intended")
+
+
+async def test_an_attempt_is_there_after_reopening(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "state" / "ledger.sqlite")
+    await ledger.put(ENTRY)
+    await ledger.put(replace(ENTRY, state="running", slot=2, epoch=0xFFFFFFFF, start_off=2**40, started_at=1.5))
+    # The first one is still open: this is what a kill leaves behind.
+    assert Ledger(tmp_path / "state" / "ledger.sqlite").entries() == [
+        replace(ENTRY, state="running", slot=2, epoch=0xFFFFFFFF, start_off=2**40, started_at=1.5)
+    ]
+
+
+async def test_a_forgotten_pod_is_gone_and_others_stay(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    other = replace(ENTRY, uid="u2")
+    for entry in (ENTRY, replace(ENTRY, gen=2), other):
+        await ledger.put(entry)
+    await ledger.forget("u1")
+    assert ledger.entries() == [other]
+
+
+async def test_a_burst_of_starts_shares_commits(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    statements: list[str] = []
+    ledger._db.set_trace_callback(statements.append)
+    async with anyio.create_task_group() as tasks:
+        for number in range(100):
+            tasks.start_soon(ledger.put, replace(ENTRY, uid=f"u{number}"))
+    assert len(ledger.entries()) == 100
+    assert statements.count("COMMIT") < 10
+
+
+async def test_a_write_that_fails_is_told_to_everyone_who_waited(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    ledger._db.execute("DROP TABLE attempts")
+    failures = []
+
+    async def put(number: int) -> None:
+        try:
+            await ledger.put(replace(ENTRY, uid=f"u{number}"))
+        except sqlite3.Error as error:
+            failures.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for number in range(10):
+            tasks.start_soon(put, number)
+    assert len(failures) == 10
+
+
+def test_a_ledger_of_a_newer_wirelet_is_refused(tmp_path: Path) -> None:
+    Ledger(tmp_path / "ledger.sqlite")._db.execute("PRAGMA user_version=99")
+    with pytest.raises(ValueError, match="written by a newer wirelet"):
+        Ledger(tmp_path / "ledger.sqlite")
