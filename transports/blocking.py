@@ -25,39 +25,44 @@ class BlockingCalls:
     def __init__(self, name: str) -> None:
         self._name = name
         self._under_way = ""
+        self._idle = anyio.Event()
 
     async def run(self, what: str, call: Callable[[], T], *, deadline_s: float, undo: Callable[[T], object] | None = None) -> T:
-        """What call returns or raises. Raises LinkTimeout after deadline_s, and at once while an earlier call still hangs.
+        """What call returns or raises; LinkTimeout after deadline_s, in which an earlier call that still hangs is waited for, too.
 
         After a time-out or a cancellation the call goes on alone; undo then gets what it returns, in a thread.
         """
-        if self._under_way:
-            raise LinkTimeout(f"{self._name}: the operating system still has not ended an earlier {self._under_way}")
-        answer = _Answer(asyncio.get_running_loop(), call, undo, self._ended)
-        self._under_way = what
-        _start_thread(f"{what} {self._name}", answer.work)
-        try:
-            with anyio.move_on_after(deadline_s):
+        with anyio.move_on_after(deadline_s):
+            while self._under_way:
+                await self._idle.wait()
+            answer = _Answer(self, call, undo)
+            self.begin(what, answer.work)
+            try:
                 return await answer.take()
-            raise LinkTimeout(f"{self._name}: {what} did not end within {deadline_s:g} s")
-        finally:
-            answer.abandon()
+            finally:
+                answer.abandon()
+        raise LinkTimeout(f"{self._name}: the operating system did not end {self._under_way or what} within {deadline_s:g} s")
 
-    def _ended(self) -> None:
+    def begin(self, what: str, work: Callable[[], object]) -> None:
+        """For _Answer: work in a thread; end is called on the loop when it is done."""
+        self._under_way = what
+        self._idle = anyio.Event()
+        threading.Thread(target=work, name=f"{what} {self._name}", daemon=True).start()
+
+    def end(self) -> None:
         self._under_way = ""
+        self._idle.set()
 
 
 class _Answer(Generic[T]):
     """The way of one call's result from its thread to the task that waits, or to undo when no task waits any more."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, call: Callable[[], T], undo: Callable[[T], object] | None, ended: Callable[[], None]
-    ) -> None:
-        self._loop = loop
+    def __init__(self, calls: BlockingCalls, call: Callable[[], T], undo: Callable[[T], object] | None) -> None:
+        self._calls = calls
         self._call = call
         self._undo = undo
-        self._ended = ended
-        self._future: asyncio.Future[T] = loop.create_future()
+        self._loop = asyncio.get_running_loop()
+        self._future: asyncio.Future[T] = self._loop.create_future()
         self._is_taken = False
 
     def work(self) -> None:
@@ -65,9 +70,9 @@ class _Answer(Generic[T]):
         try:
             value = self._call()
         except Exception as error:  # not handled here: carried over to the task that waits
-            self._report(functools.partial(self._fail, error))
+            self._on_loop(functools.partial(self._fail, error))
         else:
-            if not self._report(functools.partial(self._succeed, value)) and self._undo is not None:
+            if not self._on_loop(functools.partial(self._succeed, value)) and self._undo is not None:
                 self._undo(value)
 
     async def take(self) -> T:
@@ -78,9 +83,9 @@ class _Answer(Generic[T]):
     def abandon(self) -> None:
         """The waiting task goes. A result that came but never reached it (it was cancelled in the same turn of the loop) is undone."""
         if not self._is_taken and not self._future.cancel() and not self._future.cancelled() and self._future.exception() is None:
-            self._start_undo(self._future.result())
+            self._take_back(self._future.result())
 
-    def _report(self, arrive: Callable[[], None]) -> bool:
+    def _on_loop(self, arrive: Callable[[], None]) -> bool:
         try:
             self._loop.call_soon_threadsafe(arrive)
         except RuntimeError:  # the loop was closed meanwhile
@@ -88,22 +93,26 @@ class _Answer(Generic[T]):
         return True
 
     def _succeed(self, value: T) -> None:
-        self._ended()
+        self._calls.end()
         if self._future.done():
-            self._start_undo(value)
+            self._take_back(value)
         else:
             self._future.set_result(value)
 
     def _fail(self, error: Exception) -> None:
-        self._ended()
+        self._calls.end()
         if not self._future.done():
             self._future.set_exception(error)
 
-    def _start_undo(self, value: T) -> None:
+    def _take_back(self, value: T) -> None:
         undo = self._undo
-        if undo is not None:
-            _start_thread("undo", lambda: undo(value))
+        if undo is None:
+            return
 
+        def work() -> None:
+            try:
+                undo(value)
+            finally:
+                self._on_loop(self._calls.end)
 
-def _start_thread(name: str, target: Callable[[], object]) -> None:
-    threading.Thread(target=target, name=name, daemon=True).start()
+        self._calls.begin("giving back", work)

@@ -14,7 +14,6 @@ import fcntl
 import grp
 import logging
 import os
-import select
 import struct
 import termios
 from collections.abc import Callable
@@ -40,6 +39,9 @@ MAX_BUFFERED_BYTES: Final = 1 << 20
 """Received and not yet taken; then reading pauses, and the kernel's flow control or the protocol's credit holds the device back."""
 SEND_PIECE_BYTES: Final = 65536
 """The engine copies what it holds at every partial write, so it is never given much at once."""
+MIN_BAUD: Final = 50
+MAX_BAUD: Final = 12_000_000
+"""What the fastest USB adapters run at."""
 BAUD_TOLERANCE: Final = 0.03
 """Two UARTs that differ by more do not understand each other."""
 
@@ -56,6 +58,8 @@ class SerialLinkOpener:
         open_deadline_s: float = OPEN_DEADLINE_S,
         max_buffered_bytes: int = MAX_BUFFERED_BYTES,
     ) -> None:
+        if not MIN_BAUD <= baud <= MAX_BAUD:
+            raise ValueError(f"{path}: {baud} baud is not within {MIN_BAUD} to {MAX_BAUD}")
         self._path = path
         self._baud = baud
         self._rtscts = rtscts
@@ -128,7 +132,6 @@ class _Stream(asyncio.Protocol):
 
     def __init__(self, name: str, port: _Port, max_buffered_bytes: int) -> None:
         self._name = name
-        self._port = port
         self._max_buffered_bytes = max_buffered_bytes
         self._transport: Any = None
         self._received = bytearray()
@@ -136,7 +139,7 @@ class _Stream(asyncio.Protocol):
         self._is_drained = anyio.Event()
         self._is_over = anyio.Event()
         self._lost: tuple[str, BaseException | None] | None = None
-        self._hangup_watch: _HangupWatch | None = None
+        self._is_paused = False
         port.when_lost = self._lose
 
     def attach(self, transport: Any) -> None:
@@ -154,8 +157,8 @@ class _Stream(asyncio.Protocol):
             await self._has_news.wait()
         data = bytes(self._received[:max_bytes])
         del self._received[:max_bytes]
-        if self._hangup_watch is not None and len(self._received) <= self._max_buffered_bytes // 2:
-            self._stop_watching()
+        if self._is_paused and len(self._received) <= self._max_buffered_bytes // 2:
+            self._is_paused = False
             self._transport.resume_reading()
         return data
 
@@ -181,9 +184,10 @@ class _Stream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += data
         self._has_news.set()
-        if self._hangup_watch is None and len(self._received) >= self._max_buffered_bytes:
+        if not self._is_paused and len(self._received) >= self._max_buffered_bytes:
+            # Nobody receives, so nobody misses the news of a hang-up: it is seen by the next send, or by receive when it resumes.
+            self._is_paused = True
             self._transport.pause_reading()
-            self._hangup_watch = _HangupWatch(self._port.fileno(), lambda: self._lose("hung up"))
 
     def resume_writing(self) -> None:
         self._is_drained.set()
@@ -195,34 +199,14 @@ class _Stream(asyncio.Protocol):
         if self._lost is not None:
             return
         self._lost = (why, cause)
-        self._stop_watching()
         self._has_news.set()
         self._is_drained.set()
         self._transport.abort()  # once: a second one would fail in the engine; its close() would wait for unsent bytes
-
-    def _stop_watching(self) -> None:
-        if self._hangup_watch is not None:
-            self._hangup_watch.close()
-            self._hangup_watch = None
 
     def _raise_if_lost(self) -> None:
         if self._lost is not None:
             why, cause = self._lost
             raise LinkLost(f"{self._name}: {why}") from cause
-
-
-class _HangupWatch:
-    """Tells of a hang-up while reading is paused: an epoll without any wish still reports the end of a file."""
-
-    def __init__(self, fd: int, when_hung_up: Callable[[], None]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._epoll = select.epoll()
-        self._epoll.register(fd, 0)
-        self._loop.add_reader(self._epoll.fileno(), when_hung_up)
-
-    def close(self) -> None:
-        self._loop.remove_reader(self._epoll.fileno())
-        self._epoll.close()
 
 
 # -- pyserial

@@ -1,0 +1,166 @@
+"""What a serial port promises beyond the Link contract (test_serial_contract.py)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+import serial
+import serial_asyncio
+
+from transports.errors import LinkLost, LinkNotFound
+from transports.serial import MAX_BUFFERED_BYTES, SerialLinkOpener
+from transports.tests.contract.link_contract import opened, read_exactly
+from transports.tests.contract.pty_end import PtyEnd
+
+IFLAG, OFLAG, CFLAG, LFLAG, _, OSPEED, CC = range(7)
+
+
+@pytest.fixture
+def end() -> Iterator[PtyEnd]:
+    end = PtyEnd()
+    yield end
+    end.close()
+
+
+def test_the_hooks_into_the_libraries_still_exist() -> None:
+    """_Port and _Stream override or call these; a new release that drops one would silently lose boot text or block the loop."""
+    for hook in ("_reset_input_buffer", "open", "read", "write", "flush", "close", "fileno"):
+        assert callable(getattr(serial.Serial, hook))
+    for hook in ("abort", "flush", "pause_reading", "resume_reading", "set_write_buffer_limits"):
+        assert callable(getattr(serial_asyncio.SerialTransport, hook))
+    assert "_reset_input_buffer" in serial.Serial.open.__code__.co_names
+
+
+async def test_the_line_is_raw_and_closing_it_resets_no_board(end: PtyEnd) -> None:
+    async with opened(SerialLinkOpener(end.path)):
+        attributes = line_of(end.path)
+    assert not attributes[IFLAG] & (termios.IXON | termios.IXOFF | termios.ICRNL | termios.BRKINT | termios.ISTRIP | termios.PARMRK)
+    assert not attributes[OFLAG] & termios.OPOST
+    assert not attributes[LFLAG] & (termios.ECHO | termios.ICANON | termios.ISIG)
+    assert not attributes[CFLAG] & termios.HUPCL
+    assert (attributes[CC][termios.VSTART], attributes[CC][termios.VSTOP]) == (b"\x11", b"\x13")
+    assert attributes[OSPEED] == termios.B115200
+
+
+async def test_a_custom_baud_rate_is_set_once_and_works(end: PtyEnd) -> None:
+    async with opened(SerialLinkOpener(end.path, baud=74880)) as link:
+        await end.send(b"rom text")
+        assert await read_exactly(link, 8) == b"rom text"
+        assert speed_of(end.path) == 74880
+
+
+@pytest.mark.parametrize("baud", [0, -9600, 12_000_001])
+def test_an_impossible_baud_rate_is_refused_before_anything_is_opened(baud: int) -> None:
+    with pytest.raises(ValueError, match=f"{baud} baud is not within"):
+        SerialLinkOpener("/dev/ttyUSB0", baud=baud)
+
+
+async def test_a_file_that_is_no_port_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("not a tty")
+    for path in (tmp_path, tmp_path / "notes"):
+        with pytest.raises(LinkNotFound, match="not a serial port"):
+            await SerialLinkOpener(str(path)).open()
+
+
+async def test_a_link_that_points_elsewhere_now_is_followed(end: PtyEnd, tmp_path: Path) -> None:
+    path, other = tmp_path / "board", PtyEnd()
+    opener = SerialLinkOpener(str(path))
+    for target in (end, other):
+        path.unlink(missing_ok=True)
+        path.symlink_to(target.path)
+        async with opened(opener) as link:
+            await target.send(b"here")
+            assert await read_exactly(link, 4) == b"here"
+    other.close()
+
+
+async def test_a_descriptor_above_1023_works(end: PtyEnd) -> None:
+    with many_descriptors(1100):
+        async with opened(SerialLinkOpener(end.path)) as link:
+            await end.send(b"far up")
+            assert await read_exactly(link, 6) == b"far up"
+            await link.send(b"still far up")
+            assert await read_exactly(end, 12) == b"still far up"
+
+
+async def test_a_device_that_floods_is_held_back_and_nothing_is_lost(end: PtyEnd) -> None:
+    flood = bytes(range(256)) * 256
+    async with opened(SerialLinkOpener(end.path, max_buffered_bytes=4096)) as link, anyio.create_task_group() as tasks:
+        tasks.start_soon(end.send, flood)
+        assert await read_exactly(link, len(flood)) == flood
+
+
+async def test_unread_bytes_stay_bounded(end: PtyEnd) -> None:
+    sent_bytes = 0
+    async with opened(SerialLinkOpener(end.path, max_buffered_bytes=4096)), anyio.create_task_group() as tasks:
+
+        async def flood() -> None:
+            nonlocal sent_bytes
+            while True:
+                await end.send(b"x" * 1024)
+                sent_bytes += 1024
+
+        tasks.start_soon(flood)
+        previous = -1
+        while sent_bytes != previous:  # until the flood stands still
+            previous = sent_bytes
+            await anyio.sleep(0.02)
+        tasks.cancel_scope.cancel()
+    assert 4096 <= sent_bytes <= 4096 + 65536 + 65536  # buffer, one read, what a pty holds
+    assert MAX_BUFFERED_BYTES == 1 << 20
+
+
+async def test_what_was_buffered_when_the_cable_was_pulled_is_still_delivered(end: PtyEnd) -> None:
+    async with opened(SerialLinkOpener(end.path, max_buffered_bytes=4096)) as link:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(end.send, bytes(65536))
+            for _ in range(100):
+                await anyio.lowlevel.checkpoint()  # nobody receives: the buffer fills and reading pauses
+            tasks.cancel_scope.cancel()
+        await end.hang_up()
+        with pytest.raises(LinkLost):
+            await link.send(b"are you there?")
+        assert len(await read_exactly(link, 4096)) >= 4096
+        with pytest.raises(LinkLost):
+            await read_exactly(link, 1 << 20)
+
+
+def line_of(path: str) -> list[Any]:
+    fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    try:
+        return termios.tcgetattr(fd)
+    finally:
+        os.close(fd)
+
+
+def speed_of(path: str) -> int:
+    """By termios2: the old call knows no custom rates."""
+    fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    try:
+        return int.from_bytes(fcntl.ioctl(fd, 0x802C542A, bytes(44))[40:], "little")
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def many_descriptors(count: int) -> Iterator[None]:
+    """So many are taken that the next one lies above what select() can watch."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, count + 512)), hard))
+    taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for fd in taken:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
