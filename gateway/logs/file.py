@@ -57,11 +57,9 @@ class RingFile:
             mapping = mmap.mmap(fd, size)
         finally:
             os.close(fd)
-        memory = memoryview(mapping)
         try:
-            ring = Ring(memory)
+            ring = Ring(memoryview(mapping))
         except RingCorrupt:
-            memory.release()
             mapping.close()
             raise
         return cls(path, mapping, ring, -(-(ring.capacity + HEADER_BYTES) // SEGMENT_BYTES))

@@ -15,7 +15,6 @@ import anyio
 import anyio.lowlevel
 
 from gateway.logs.clock import Clock
-from gateway.logs.record import Gap
 from gateway.logs.render import Renderer
 from gateway.logs.ring import Cursor, Ring
 from gateway.logs.store import Log, LogKey, LogStore
@@ -89,16 +88,28 @@ class _Reading:
         if ring is None:
             return None
         if self._cursor is None:
-            self._cursor, lost = _start(ring, self._options.tail_lines)
-            if not self._options.follow:
-                self._stop_seq = ring.next_seq
-            if lost is not None:
-                return self._renderer.gap(lost)
+            return self._begin(ring)
         if (gap := ring.overtaken(self._cursor)) is not None:
             return self._renderer.gap(gap)
         if self._cursor.seq >= (ring.next_seq if self._stop_seq is None else self._stop_seq):
             return None
         return self._renderer.render(ring.read(self._cursor, PIECE_BYTES))
+
+    def _begin(self, ring: Ring) -> bytes:
+        """Find the place; what the ring dropped before counts as one line at its begin."""
+        lost = ring.lost_before_oldest()
+        tail_lines = self._options.tail_lines
+        if tail_lines is None:
+            self._cursor = ring.oldest()
+        else:
+            tail = ring.last_lines(tail_lines)
+            self._cursor = tail.cursor
+            self._renderer.skipped.update(tail.unfinished)
+            if tail.lines == tail_lines:
+                lost = None
+        if not self._options.follow:
+            self._stop_seq = ring.next_seq
+        return self._renderer.gap(lost) if lost is not None else b""
 
     async def more(self) -> bytes:
         """Wait for a change of the log. Return what was kept for the rest of a line, if that did not come in time, else nothing."""
@@ -120,14 +131,6 @@ class _Reading:
         if records <= 0:
             return self._renderer.flush()
         return self._renderer.gap(lost._replace(records=records, size_bytes=size, from_ns=self._cursor.stamp_ns))
-
-
-def _start(ring: Ring, tail_lines: int | None) -> tuple[Cursor, Gap | None]:
-    """Where to begin, and the gap to show first: what the ring dropped counts as one line at its begin."""
-    if tail_lines is None:
-        return ring.oldest(), ring.lost_before_oldest()
-    cursor, found = ring.last_lines(tail_lines)
-    return cursor, ring.lost_before_oldest() if found < tail_lines else None
 
 
 def _offset_ns(clock: Clock) -> int:

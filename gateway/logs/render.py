@@ -26,6 +26,8 @@ class Renderer:
     """Turns records in order into output. offset_ns is wall time minus boot clock; stamps before since_ns are left out."""
 
     def __init__(self, *, timestamps: bool, offset_ns: int, since_ns: int | None = None) -> None:
+        self.skipped: set[int] = set()
+        """Streams that are silent up to the end of a line that began before the first record."""
         self.offset_ns = offset_ns
         self._timestamps = timestamps
         self._since_ns = since_ns
@@ -45,7 +47,7 @@ class Renderer:
         """The output of whole lines; pieces wait in here."""
         out: list[bytes] = []
         since = self._since_ns
-        plain = not self._timestamps
+        plain = not self._timestamps and not self.skipped
         for record in records:
             stamp_ns, stream, flags, data = record
             if (since is not None and stamp_ns < since) or stream == 0:
@@ -72,7 +74,12 @@ class Renderer:
 
     def _render_one(self, out: list[bytes], stamp_ns: int, stream: int, flags: int, data: bytes) -> None:
         if flags & FLAG_GAP:
+            self.skipped.clear()
             self._write_gap(out, unpack_gap(data))
+            return
+        if stream in self.skipped:
+            if not flags & FLAG_PARTIAL:
+                self.skipped.discard(stream)
             return
         self._stamps.setdefault(stream, stamp_ns)
         self._pieces.setdefault(stream, []).append(data)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.logs.record import (
@@ -70,6 +70,17 @@ class Cursor:
     """Of the last record read."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """Where the last lines begin."""
+
+    cursor: Cursor
+    lines: int
+    """How many there are, at most what was asked for."""
+    unfinished: frozenset[int]
+    """Streams whose next entries belong to a line that began before."""
+
+
 def never_grow() -> int:
     """For a ring of fixed size."""
     return 0
@@ -80,10 +91,11 @@ class Ring:
     it returns how many bytes of memory after the ones in use may be used from now on, or 0."""
 
     def __init__(self, memory: memoryview, grow: Callable[[], int] = never_grow) -> None:
-        """Read the state and check every record. Raises RingCorrupt."""
+        """Read the state and check every record. Raises RingCorrupt, with the memory released."""
         self._memory = memory
         self.grow = grow
         if bytes(memory[:8]) != _MAGIC:
+            memory.release()
             raise RingCorrupt("no ring of this version")
         self._word = memory[_GENERATION_AT : _GENERATION_AT + 8].cast("Q")
         self._generation = self._word[0]
@@ -96,7 +108,11 @@ class Ring:
         self.released = False
         self.duplicates = 0
         self.last_stamp_ns = self.dropped_to_ns
-        self.next_seq, self.total_bytes = self._check()
+        try:
+            self.next_seq, self.total_bytes = self._check()
+        except RingCorrupt:
+            self.release()
+            raise
 
     @staticmethod
     def format(memory: memoryview, capacity: int, key: bytes) -> None:
@@ -229,23 +245,26 @@ class Ring:
         cursor.size_bytes += taken
         return found
 
-    def last_lines(self, count: int) -> tuple[Cursor, int]:
-        """The place before the last `count` lines, and how many there are, if fewer.
+    def last_lines(self, count: int) -> Tail:
+        """The place before the last `count` lines, in the order in which they begin.
 
-        A line is an entry and the partial entries of its stream that lead to it."""
-        starts: deque[Cursor] = deque(maxlen=count)
-        cursor, unfinished = self.oldest(), set[int]()
-        while count and (place := Cursor(cursor.position, cursor.seq, cursor.size_bytes, cursor.stamp_ns)).seq < self.next_seq:
+        A line is an entry and the partial entries of its stream that lead to it; a gap is one, and ends what was unfinished.
+        """
+        tails: deque[tuple[Cursor, frozenset[int]]] = deque(maxlen=count)
+        cursor, unfinished = self.oldest(), frozenset[int]()
+        while count and cursor.seq < self.next_seq:
+            place = replace(cursor)
             _, stream, flags, _ = self.read(cursor, 0)[0]
-            if stream == 0:
-                continue
-            if stream not in unfinished or flags & FLAG_GAP:
-                starts.append(place)
+            if flags & FLAG_GAP:
+                unfinished = frozenset()
+            if stream and stream not in unfinished:
+                tails.append((place, unfinished))
             if flags & FLAG_PARTIAL:
-                unfinished.add(stream)
-            else:
-                unfinished.discard(stream)
-        return (starts[0] if starts else self.newest()), len(starts)
+                unfinished |= {stream}
+            elif stream in unfinished:
+                unfinished -= {stream}
+        place, before = tails[0] if tails else (self.newest(), unfinished)
+        return Tail(place, len(tails), before)
 
     # -- private
 

@@ -1,0 +1,57 @@
+"""Checkpoints survive a kill in the midst of a write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.logs.checkpoint import MAX_TAIL_BYTES, SLOT_BYTES, CheckpointFile, CheckpointSlots, SavedCheckpoint, checkpoint_path
+
+OLD = SavedCheckpoint(boot_id=0xFFFFFFFF, epoch=1, expected=2**63, tail=b"\x93\xce", sid=255, uptime_ms=7)
+NEW = SavedCheckpoint(boot_id=2, epoch=0xFFFFFFFF, expected=2**63 + 90, tail=b"\x93" * 700, sid=1, uptime_ms=2**32 - 1)
+
+
+def test_a_device_never_seen_has_no_checkpoint(tmp_path: Path) -> None:
+    assert CheckpointFile(checkpoint_path(tmp_path, "board/../a")).value is None
+
+
+def test_the_newest_checkpoint_is_found_by_the_next_process(tmp_path: Path) -> None:
+    path = checkpoint_path(tmp_path, "board-a")
+    file = CheckpointFile(path)
+    for number in range(5):
+        file.save(SavedCheckpoint(1, 2, expected=number))
+    file.close()
+    assert CheckpointFile(path).value == SavedCheckpoint(1, 2, expected=4)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_any_prefix_of_a_write_leaves_the_old_or_the_new_value() -> None:
+    memory = bytearray(2 * SLOT_BYTES)
+    slots = CheckpointSlots(memoryview(memory))
+    slots.save(NEW)
+    slots.save(OLD)
+    before = bytes(memory)
+    slots.save(NEW)
+    after = bytes(memory)
+    found = [CheckpointSlots(memoryview(bytearray(after[:cut] + before[cut:]))).value for cut in range(len(before) + 1)]
+    assert set(found) == {OLD, NEW}
+    assert found == sorted(found, key=lambda value: value == NEW), "once new, never old again"
+
+
+def test_a_damaged_slot_leaves_the_one_before() -> None:
+    memory = bytearray(2 * SLOT_BYTES)
+    slots = CheckpointSlots(memoryview(memory))
+    slots.save(OLD)
+    slots.save(NEW)
+    for at in range(60):
+        damaged = bytearray(memory)
+        damaged[at] ^= 0x10
+        assert CheckpointSlots(memoryview(damaged)).value == OLD
+
+
+def test_a_tail_that_is_no_half_record_is_refused() -> None:
+    slots = CheckpointSlots(memoryview(bytearray(2 * SLOT_BYTES)))
+    slots.save(SavedCheckpoint(1, 1, tail=bytes(MAX_TAIL_BYTES)))
+    with pytest.raises(ValueError, match="exceeds"):
+        slots.save(SavedCheckpoint(1, 1, tail=bytes(MAX_TAIL_BYTES + 1)))

@@ -1,0 +1,171 @@
+"""Logs of many attempts in one budget, across restarts and without space."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.logs.file import SEGMENT_BYTES
+from gateway.logs.record import Entry, GapCause, Stream, unpack_gap
+from gateway.logs.store import AttemptKey, DeviceKey, LogKey, LogStore
+
+FIRST, SECOND = AttemptKey("uid-1", "main", 1), AttemptKey("uid-1", "main", 2)
+OTHER, BOARD = AttemptKey("uid-2", "main", 1), DeviceKey("board/ä")
+
+
+def lines(count: int, start: int = 0, size: int = 80) -> list[Entry]:
+    return [Entry(n, Stream.STDOUT, b"%0*d" % (size, n), False, 1, n + 1) for n in range(start, start + count)]
+
+
+def content(store: LogStore, key: LogKey) -> list[bytes]:
+    log = store.find(key)
+    assert log is not None
+    assert log.ring is not None
+    return [record[3] for record in log.ring.read(log.ring.oldest(), 1 << 30)]
+
+
+@contextmanager
+def full_tmpfs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The operating system says what it says when a tmpfs is full."""
+
+    def no_space(fd: int, offset: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", no_space)
+        yield
+
+
+def test_the_next_process_finds_every_log_and_drops_resends(tmp_path: Path) -> None:
+    store = LogStore(tmp_path / "logs", budget_bytes=1 << 20)
+    for key in (FIRST, SECOND, OTHER, BOARD):
+        store.append(key, lines(10))
+    store.close_attempt(FIRST)
+    store.close()
+
+    again = LogStore(tmp_path / "logs", budget_bytes=1 << 20)
+    again.reopen_all()
+    assert {info.key: (info.records, info.epoch, info.offset, info.closed) for info in again.rings()} == {
+        FIRST: (10, 1, 10, True),
+        SECOND: (10, 1, 10, False),
+        OTHER: (10, 1, 10, False),
+        BOARD: (10, 1, 10, False),
+    }
+    again.append(SECOND, lines(12))
+    assert content(again, SECOND) == [entry.data for entry in lines(12)]
+    assert again.allocated_bytes == 4 * SEGMENT_BYTES
+
+
+def test_a_process_that_was_killed_left_the_same_as_one_that_ended(tmp_path: Path) -> None:
+    store = LogStore(tmp_path, budget_bytes=1 << 20)
+    store.append(FIRST, lines(2000))
+    again = LogStore(tmp_path, budget_bytes=1 << 20)  # the first was never closed
+    again.reopen_all()
+    assert content(again, FIRST) == content(store, FIRST)
+    assert again.allocated_bytes == store.allocated_bytes == 4 * SEGMENT_BYTES
+
+
+def test_a_released_pod_leaves_nothing(tmp_path: Path) -> None:
+    store = LogStore(tmp_path, budget_bytes=1 << 20)
+    for key in (FIRST, SECOND, OTHER, BOARD):
+        store.append(key, lines(1))
+    store.release("uid-1")
+    store.release_attempt(OTHER)
+    store.release("uid-unknown")
+    assert [info.key for info in store.rings()] == [BOARD]
+    assert len(list(tmp_path.iterdir())) == 1
+    assert store.allocated_bytes == SEGMENT_BYTES
+
+
+def test_a_log_grows_to_its_bound_and_then_drops_its_oldest(tmp_path: Path) -> None:
+    store = LogStore(tmp_path, budget_bytes=16 << 20, ring_bytes=3 * SEGMENT_BYTES)
+    for start in range(0, 10_000, 100):
+        store.append(FIRST, lines(100, start))
+    assert store.allocated_bytes == 3 * SEGMENT_BYTES
+    kept = content(store, FIRST)
+    assert kept[-1] == b"%080d" % 9999
+    assert 1700 <= len(kept) <= 1880
+    [path] = tmp_path.iterdir()
+    assert path.stat().st_blocks * 512 == 3 * SEGMENT_BYTES
+
+
+def test_a_firehose_cannot_starve_the_next_pod(tmp_path: Path) -> None:
+    store = LogStore(tmp_path, budget_bytes=8 * SEGMENT_BYTES)
+    store.append(FIRST, lines(10_000))
+    assert store.allocated_bytes == 6 * SEGMENT_BYTES
+    store.append(SECOND, lines(1))
+    store.append(OTHER, lines(1))
+    assert content(store, SECOND) == content(store, OTHER) == [entry.data for entry in lines(1)]
+    assert store.counters.evicted == 0
+
+
+def test_when_the_budget_is_used_up_the_oldest_closed_log_goes_and_says_so(tmp_path: Path) -> None:
+    store = LogStore(tmp_path, budget_bytes=2 * SEGMENT_BYTES)
+    store.append(FIRST, lines(7))
+    store.append(SECOND, lines(3, 100))
+    store.close_attempt(SECOND)
+    store.close_attempt(FIRST)
+    store.append(OTHER, lines(1))
+    assert {info.key for info in store.rings()} == {SECOND, OTHER}
+    lost = store.find(FIRST)
+    assert lost is not None
+    assert lost.lost is not None
+    assert (lost.lost.records, lost.lost.size_bytes, lost.lost.cause, lost.lost.to_ns) == (7, 560, GapCause.LOG_FULL, 6)
+    assert store.counters.evicted == 1
+
+
+def test_output_without_any_room_is_declared_as_a_gap_later(tmp_path: Path) -> None:
+    store = LogStore(tmp_path, budget_bytes=SEGMENT_BYTES)
+    store.append(FIRST, lines(1))
+    store.append(OTHER, lines(5))
+    store.append(OTHER, lines(2, 5))
+    assert store.counters.refused_records == 7
+    store.release("uid-1")
+    store.append(OTHER, lines(1, 7))
+    gap, line = content(store, OTHER)
+    assert line == b"%080d" % 7
+    assert unpack_gap(gap)[:3] == (7, 560, GapCause.NO_SPACE)
+
+
+def test_a_full_tmpfs_costs_old_records_and_no_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LogStore(tmp_path, budget_bytes=16 << 20)
+    store.append(FIRST, lines(10))
+    with full_tmpfs(monkeypatch):
+        store.append(FIRST, lines(5000, 10))
+        store.append(OTHER, lines(3))
+        assert [path.name for path in tmp_path.iterdir()] == [next(tmp_path.glob("*.ring")).name], "no half-made file is left"
+    assert store.counters.no_space >= 2
+    assert content(store, FIRST)[-1] == b"%080d" % 5009
+    assert store.allocated_bytes == SEGMENT_BYTES
+    store.append(OTHER, lines(1, 3))
+    assert len(content(store, OTHER)) == 2
+
+
+def test_files_that_are_no_rings_are_removed_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = LogStore(tmp_path, budget_bytes=1 << 20)
+    store.append(FIRST, lines(3))
+    store.append(OTHER, lines(3))
+    store.close()
+    (tmp_path / "empty.ring").touch()
+    (tmp_path / "zeros.ring").write_bytes(bytes(SEGMENT_BYTES))
+    path = sorted(tmp_path.glob("????????????????????????????????.ring"))[0]
+    with path.open("r+b") as file:
+        file.seek(256)  # the slot that counts after one append
+        file.write(b"\xff" * 64)
+    again = LogStore(tmp_path, budget_bytes=1 << 20)
+    again.reopen_all()
+    assert again.counters.corrupt == 3
+    assert len(again.rings()) == 1
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_logs_belong_to_their_user_alone(tmp_path: Path) -> None:
+    store = LogStore(tmp_path / "run" / "logs", budget_bytes=1 << 20)
+    store.append(FIRST, lines(1))
+    assert (tmp_path / "run" / "logs").stat().st_mode & 0o777 == 0o700
+    assert next((tmp_path / "run" / "logs").iterdir()).stat().st_mode & 0o777 == 0o600
