@@ -1,0 +1,56 @@
+"""What a user installs: both packages, their types, and none of the tests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder], cwd=ROOT, check=True, capture_output=True)
+    with zipfile.ZipFile(next(folder.glob("wirelet-*.whl"))) as built:
+        yield built
+
+
+def text_of(wheel: zipfile.ZipFile, suffix: str) -> str:
+    return wheel.read(next(name for name in wheel.namelist() if name.endswith(suffix))).decode()
+
+
+def test_the_wheel_has_both_packages_whole(wheel: zipfile.ZipFile) -> None:
+    sources = {
+        str(path.relative_to(ROOT))
+        for package in ("gateway", "transports")
+        for path in (ROOT / package).rglob("*.py")
+        if "tests" not in path.parts
+    }
+    assert sources <= set(wheel.namelist())
+
+
+def test_the_wheel_has_no_tests_and_no_other_top_level_module(wheel: zipfile.ZipFile) -> None:
+    assert not [name for name in wheel.namelist() if "/tests/" in name or Path(name).name.startswith(("test_", "conftest"))]
+    assert {name.split("/")[0] for name in wheel.namelist() if ".data/" not in name and ".dist-info/" not in name} == {
+        "gateway",
+        "transports",
+    }
+
+
+def test_the_wheel_names_its_licence_its_command_and_its_types(wheel: zipfile.ZipFile) -> None:
+    metadata = text_of(wheel, "METADATA")
+    assert "License-Expression: Apache-2.0" in metadata
+    assert "wirelet = gateway.cli:main" in text_of(wheel, "entry_points.txt")
+    assert {"gateway/py.typed", "transports/py.typed"} <= set(wheel.namelist())
+
+
+def test_ssh_is_an_extra(wheel: zipfile.ZipFile) -> None:
+    required = [line for line in text_of(wheel, "METADATA").splitlines() if line.startswith("Requires-Dist: asyncssh")]
+    assert required
+    assert all("extra == 'ssh'" in line for line in required)
