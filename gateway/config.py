@@ -25,6 +25,8 @@ _DURATION: Final = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|s|m|h))+")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _QUANTITY: Final = re.compile(r"(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|k|M|G|T|)")
+MAX_NODE_NAME: Final = 253
+_TAINT: Final = re.compile(r"[^=:\s]+(=[^=:\s]*)?:(NoSchedule|PreferNoSchedule|NoExecute)")
 _FACTORS: Final = {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -49,9 +51,23 @@ def _name(value: str) -> str:
     return value
 
 
+def _node_name(value: str) -> str:
+    if len(value) > MAX_NODE_NAME or not all(_NAME.fullmatch(part) for part in value.split(".")):
+        raise ValueError(f"must be a DNS name in lower case, not {value!r}")
+    return value
+
+
+def _taint(value: str | None) -> str | None:
+    if value is not None and not _TAINT.fullmatch(value):
+        raise ValueError(f"must be key=value:Effect with NoSchedule, PreferNoSchedule or NoExecute, not {value!r}")
+    return value
+
+
 DurationS = Annotated[float, BeforeValidator(parse_duration_s)]
 SizeBytes = Annotated[int, BeforeValidator(_bytes)]
 Name = Annotated[str, AfterValidator(_name)]
+NodeName = Annotated[str, AfterValidator(_node_name)]
+Taint = Annotated[str | None, AfterValidator(_taint)]
 Argv = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
@@ -60,20 +76,22 @@ class _Section(BaseModel):
 
 
 class NodeSection(_Section):
-    name: Name
+    name: NodeName
     """The Node's name; the credentials must be those of system:node:<name>."""
     address: str = "127.0.0.1"
     """InternalIP of the Node, where the API server reaches the endpoint; also the podIP of pods on serial devices."""
     capacity: dict[str, str] = Field(default_factory=lambda: {"cpu": "100", "memory": "100Gi", "pods": "100"})
     """Ordinary resources, so that pods with usual requests fit; device classes are added by themselves."""
     labels: dict[str, str] = Field(default_factory=dict)
-    taint: str | None = "virtual-kubelet.io/provider=wirelet:NoSchedule"
+    taint: Taint = "virtual-kubelet.io/provider=wirelet:NoSchedule"
     """key=value:Effect, set when the Node is created; null for none."""
     operating_system: Literal["linux", "windows"] = "linux"
 
 
 class ClusterSection(_Section):
     kubeconfig: str
+    namespace: str | None = None
+    """Only pods of this namespace; null for all."""
 
 
 class ServerSection(_Section):
@@ -211,17 +229,34 @@ def _two_on_one_port(devices: tuple[DeviceSection, ...]) -> list[tuple[str, str]
 
 def load(path: str | Path) -> Configuration:
     """Read and check a configuration file. Raises ConfigError with every problem found."""
+    return check(read(path))
+
+
+def parse(text: str) -> Configuration:
+    """Check the text of a configuration file. Raises ConfigError with every problem found."""
+    return check(_document(text))
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The file's mapping, not checked yet. Raises ConfigError."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError([("", f"cannot read {path}: {error.strerror}")]) from error
     except UnicodeDecodeError as error:
         raise ConfigError([("", f"{path} is not UTF-8 text")]) from error
-    return parse(text)
+    return _document(text)
 
 
-def parse(text: str) -> Configuration:
-    """Check the text of a configuration file. Raises ConfigError with every problem found."""
+def check(document: dict[str, Any]) -> Configuration:
+    """The configuration that a mapping means. Raises ConfigError with every problem found."""
+    try:
+        return Configuration.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError([(_path(item["loc"]), _message(dict(item))) for item in error.errors()]) from error
+
+
+def _document(text: str) -> dict[str, Any]:
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -230,10 +265,7 @@ def parse(text: str) -> Configuration:
         raise ConfigError([("", f"not YAML{where}: {getattr(error, 'problem', None) or error}")]) from error
     if not isinstance(document, dict):
         raise ConfigError([("", f"must be a mapping with apiVersion: {API_VERSION} and kind: {KIND}")])
-    try:
-        return Configuration.model_validate(document)
-    except ValidationError as error:
-        raise ConfigError([(_path(item["loc"]), _message(dict(item))) for item in error.errors()]) from error
+    return document
 
 
 def _path(location: tuple[int | str, ...]) -> str:

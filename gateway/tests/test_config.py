@@ -51,7 +51,7 @@ def test_a_good_file_gives_seconds_bytes_and_defaults() -> None:
         ("serial: {path: /dev/ttyUSB0, baud: 921600}", "", "devices[1].link: needs exactly one of: serial, simulated"),
         ("path: /dev/ttyUSB0, ", "", "devices[1].link.serial.path: is required"),
         ("node: {name: pi-lab-3}", "", "node: is required"),
-        ("pi-lab-3", "Pi_Lab", "node.name: must be lower-case letters, digits and '-', at most 63, not 'Pi_Lab'"),
+        ("pi-lab-3", "Pi_Lab", "node.name: must be a DNS name in lower case, not 'Pi_Lab'"),
         ("v1alpha1", "v1", "apiVersion: must be 'wirelet.dev/v1alpha1', not 'wirelet.dev/v1'"),
         ('[relay, "1"]', "relay 1", "classes[0].hooks.reset.command: must be a list, not 'relay 1'"),
         ("slots: 4", "slots: [", "not YAML in line 10: expected ',' or ']', but got ':'"),
