@@ -21,7 +21,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from gateway.logs.record import (
@@ -250,21 +250,30 @@ class Ring:
 
         A line is an entry and the partial entries of its stream that lead to it; a gap is one, and ends what was unfinished.
         """
-        tails: deque[tuple[Cursor, frozenset[int]]] = deque(maxlen=count)
-        cursor, unfinished = self.oldest(), frozenset[int]()
-        while count and cursor.seq < self.next_seq:
-            place = replace(cursor)
-            _, stream, flags, _ = self.read(cursor, 0)[0]
+        memory, unpack = self._memory, RECORD_HEADER.unpack_from
+        tails: deque[tuple[int, int, int, int, frozenset[int]]] = deque(maxlen=count)
+        unfinished = frozenset[int]()
+        position, size, before_ns = self._tail, self.dropped_bytes, self.dropped_to_ns
+        turn = self._wrap if self._head < self._tail else -1
+        for seq in range(self.dropped_records, self.next_seq) if count else ():
+            if position == turn:
+                position = 0
+            length, stream, flags, _, stamp_ns, _ = unpack(memory, HEADER_BYTES + position)
             if flags & FLAG_GAP:
                 unfinished = frozenset()
             if stream and stream not in unfinished:
-                tails.append((place, unfinished))
+                tails.append((position, seq, size, before_ns, unfinished))
             if flags & FLAG_PARTIAL:
                 unfinished |= {stream}
             elif stream in unfinished:
                 unfinished -= {stream}
-        place, before = tails[0] if tails else (self.newest(), unfinished)
-        return Tail(place, len(tails), before)
+            position += (_HEADER_SIZE + 7 + length) & ~7
+            size += length
+            before_ns = stamp_ns
+        if not tails:
+            return Tail(self.newest(), 0, unfinished)
+        position, first_seq, size, before_ns, unfinished = tails[0]
+        return Tail(Cursor(position, first_seq, size, before_ns), len(tails), unfinished)
 
     # -- private
 

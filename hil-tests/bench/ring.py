@@ -58,11 +58,8 @@ def main() -> None:
                 epoch += 1
                 results.append(append_us(store, batch, epoch))
             print(f"append, {batch:3} a batch: {median(results):5.2f} us a record")
-        for name, options in (
-            ("read", LogOptions()),
-            ("read, timestamps", LogOptions(timestamps=True)),
-            ("tail 10", LogOptions(tail_lines=10)),
-        ):
+        reads = {"read": LogOptions(), "read, timestamps": LogOptions(timestamps=True), "tail 10": LogOptions(tail_lines=10)}
+        for name, options in reads.items():
             print(f"{name:19}: {median(read_us(store, options) for _ in range(5)):5.2f} us a record of the ring")
         store.close()
 
