@@ -22,7 +22,7 @@ MAX_DATA_BYTES: Final = 16 * 1024
 
 PADDING: Final = tuple(bytes(n) for n in range(8))
 
-_GAP: Final = struct.Struct("<qqqqB")
+_GAP: Final = struct.Struct("<qqqqBQ")
 _UNKNOWN: Final = -1
 
 
@@ -87,6 +87,9 @@ class Gap(NamedTuple):
     cause: GapCause
     from_ns: int
     to_ns: int
+    offset: int = 0
+    """Where in the source's stream the missing bytes begin, if that is what size_bytes counts: they end at the entry's offset_end.
+    0 for lines that never had an offset, and from the stream's begin, where nothing can be held twice."""
 
 
 def gap_entry(gap: Gap, *, epoch: int = 0, offset_end: int = 0) -> Entry:
@@ -97,12 +100,12 @@ def gap_entry(gap: Gap, *, epoch: int = 0, offset_end: int = 0) -> Entry:
 def pack_gap(gap: Gap) -> bytes:
     records = _UNKNOWN if gap.records is None else gap.records
     size = _UNKNOWN if gap.size_bytes is None else gap.size_bytes
-    return _GAP.pack(records, size, gap.from_ns, gap.to_ns, gap.cause)
+    return _GAP.pack(records, size, gap.from_ns, gap.to_ns, gap.cause, gap.offset)
 
 
 def unpack_gap(data: bytes) -> Gap:
-    records, size, from_ns, to_ns, cause = _GAP.unpack(data)
-    return Gap(None if records < 0 else records, None if size < 0 else size, GapCause(cause), from_ns, to_ns)
+    records, size, from_ns, to_ns, cause, offset = _GAP.unpack(data)
+    return Gap(None if records < 0 else records, None if size < 0 else size, GapCause(cause), from_ns, to_ns, offset)
 
 
 def text_entries(stamp_ns: int, text: bytes, stream: Stream = Stream.STDOUT) -> list[Entry]:

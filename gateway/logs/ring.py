@@ -346,16 +346,17 @@ class Ring:
     def _without_overlap(self, data: bytes, end: int, held_to: int) -> bytes:
         """A gap that was declared anew after a kill may begin before what the ring holds: declare only the rest."""
         gap = unpack_gap(data)
-        if gap.size_bytes is None or end - gap.size_bytes >= held_to:
+        start = gap.offset
+        if not start or gap.size_bytes is None or start >= held_to:
             return data
-        start, held, cursor = end - gap.size_bytes, 0, self.oldest()
+        held, cursor = 0, self.oldest()
         for _ in range(self.records):
             position = 0 if cursor.position == self._wrap and self._head < self._tail else cursor.position
             _, _, flags, epoch, _, record_end = RECORD_HEADER.unpack_from(self._memory, HEADER_BYTES + position)
             held += epoch == self.last_epoch and start < record_end <= held_to and not flags & FLAG_GAP
             self.read(cursor, 0)
         records = None if gap.records is None else max(0, gap.records - held)
-        return pack_gap(gap._replace(records=records, size_bytes=end - held_to))
+        return pack_gap(gap._replace(records=records, size_bytes=end - held_to, offset=held_to))
 
     def _check(self) -> tuple[int, int]:
         """Walk all records; return the numbers that follow from them."""

@@ -70,10 +70,17 @@ def test_a_source_without_offsets_may_repeat_itself() -> None:
 def test_a_gap_declared_anew_leaves_out_what_is_held() -> None:
     ring = make_ring()
     ring.append([Entry(n, OUT, b"x" * 10, False, 1, 20 * (n + 1)) for n in range(5)])  # holds up to 100; 3 records end after 40
-    ring.append([gap_entry(Gap(10, 260, GapCause.OVERWRITTEN, 1, 9), epoch=1, offset_end=300)])
+    ring.append([gap_entry(Gap(10, 260, GapCause.OVERWRITTEN, 1, 9, offset=40), epoch=1, offset_end=300)])
     gap = unpack_gap(content(ring)[-1])
-    assert (gap.records, gap.size_bytes) == (7, 200)
+    assert (gap.records, gap.size_bytes, gap.offset) == (7, 200, 100)
     assert ring.last_offset == 300
+
+
+def test_lines_that_a_device_refused_are_declared_whole() -> None:
+    ring = make_ring()
+    ring.append([Entry(1, OUT, b"x", False, 1, 1000)])
+    ring.append([gap_entry(Gap(50, 4000, GapCause.REFUSED, 1, 2), epoch=1, offset_end=1010)])
+    assert unpack_gap(content(ring)[-1])[:2] == (50, 4000)
 
 
 def test_a_batch_larger_than_the_ring_keeps_its_end() -> None:
