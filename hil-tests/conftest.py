@@ -6,8 +6,9 @@ import itertools
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 
@@ -16,12 +17,33 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import control_plane as control_planes
 import needs
+from gateways import Gateway, Simulator
+from processes import Process, Reaper
 
+TIMEOUT_S: Final = 120
+"""Whole processes and clusters are slower than what the unit tests do."""
+_STARTED: Final = pytest.StashKey[list[Process]]()
 _namespaces = itertools.count(1)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     needs.required()  # an unknown name is said before the first test
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test shows the last lines of the processes that it started."""
+    report = yield
+    if report.failed:
+        report.sections += [(f"last lines of {process.name}", process.log_tail(40)) for process in item.stash.get(_STARTED, [])]
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +72,49 @@ def namespace(control_plane: control_planes.ControlPlane) -> Iterator[str]:
     control_plane.create_namespace(name)
     yield name
     control_plane.kubectl("delete", "namespace", name, "--wait=false")
+
+
+class Bench:
+    """What a test puts on its table: boards and gateways, all cleared away at its end."""
+
+    def __init__(self, folder: Path, started: list[Process]) -> None:
+        self.folder = folder
+        self._started = started
+        self._reaper = Reaper()
+        self._numbers = itertools.count()
+
+    def boards(self, count: int = 1, *options: str) -> Simulator:
+        """Start count simulated boards in one process; options are those of `wirelet simulate`."""
+        folder = self.folder / f"boards-{next(self._numbers)}"
+        folder.mkdir()
+        simulator = Simulator(folder, self._reaper, [folder / f"board-{number}" for number in range(count)], *options)
+        self._started.append(simulator.process)
+        simulator.start()
+        return simulator
+
+    def gateway(self, configuration: Mapping[str, Any], *options: str, wait: bool = True) -> Gateway:
+        """Start a gateway with this configuration; options are those of `wirelet run`."""
+        gateway = Gateway(self.folder / f"gateway-{next(self._numbers)}", self._reaper, configuration, *options)
+        self._started.append(gateway.process)
+        gateway.start() if wait else gateway.process.start()
+        return gateway
+
+    def process(self, name: str, argv: Sequence[str], *, has_stdin: bool = False) -> Process:
+        """Start any other program."""
+        process = Process(name, argv, self.folder / f"{name}-{next(self._numbers)}.log", self._reaper, has_stdin=has_stdin)
+        self._started.append(process)
+        process.start()
+        return process
+
+    def clear(self) -> None:
+        for process in reversed(self._started):
+            process.stop()
+        self._reaper.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """A table for boards and gateways: bench.boards(10, "--slots", "4"), bench.gateway({...})."""
+    table = Bench(tmp_path, request.node.stash.setdefault(_STARTED, []))
+    yield table
+    table.clear()

@@ -28,7 +28,7 @@ from typing import Any, Final
 import control_plane_flags as flags
 from endpoint import Endpoint
 from pki import CertificateAuthority, KeyPair, write_kubeconfig
-from processes import Process, Reaper, free_port
+from processes import NotReady, Process, Reaper, free_port
 
 BUILD: Final = Path(__file__).resolve().parent / "control-plane" / "build"
 BINARIES: Final = ("etcd", "kube-apiserver", "kube-scheduler", "kube-controller-manager", "kubectl")
@@ -42,10 +42,6 @@ KUBELET_CLIENT: Final = "kube-apiserver-kubelet-client"
 
 class NotBuilt(Exception):
     """The binaries are not there; the message says what to do."""
-
-
-class NotReady(Exception):
-    """A component did not come up; the message ends with its last lines."""
 
 
 class KubectlFailed(Exception):

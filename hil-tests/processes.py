@@ -11,7 +11,8 @@ import random
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +21,14 @@ STOP_GRACE_S: Final = 5.0
 PORTS: Final = range(20000, 32000)
 """Below Linux's ephemeral ports, so that no outgoing connection takes one between its choice and its use."""
 
+START_TIMEOUT_S: Final = 30.0
+POLL_S: Final = 0.02
+
 _REAP: Final = 'groups=; while read -r pid; do groups="$groups -$pid"; done; [ -z "$groups" ] || kill -s KILL -- $groups 2>/dev/null'
+
+
+class NotReady(Exception):
+    """A process did not come up; the message ends with its last lines."""
 
 
 def free_port() -> int:
@@ -55,11 +63,14 @@ class Reaper:
 class Process:
     """One program; may be started again after it ended, with the same arguments."""
 
-    def __init__(self, name: str, argv: Sequence[str], log: Path, reaper: Reaper, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, argv: Sequence[str], log: Path, reaper: Reaper, *, env: Mapping[str, str] | None = None, has_stdin: bool = False
+    ) -> None:
         self.name = name
         self.argv = list(argv)
         self.log = log
         self._reaper = reaper
+        self._stdin = subprocess.PIPE if has_stdin else subprocess.DEVNULL
         self._env = None if env is None else {**os.environ, **env}
         self._popen: subprocess.Popen[bytes] | None = None
 
@@ -81,7 +92,7 @@ class Process:
         assert not self.is_running, f"{self.name} runs already"
         with self.log.open("ab") as log:
             self._popen = subprocess.Popen(
-                self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=self._env
+                self.argv, stdin=self._stdin, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=self._env
             )
         self._reaper.watch(self._popen.pid)
 
@@ -96,6 +107,25 @@ class Process:
         except subprocess.TimeoutExpired:
             os.killpg(self._popen.pid, signal.SIGKILL)
             self._popen.wait()
+        if self._popen.stdin:
+            self._popen.stdin.close()
+
+    def tell(self, line: str) -> None:
+        """Write a line to the stdin of a process that was made with has_stdin."""
+        assert self._popen is not None
+        assert self._popen.stdin is not None
+        self._popen.stdin.write(line.encode() + b"\n")
+        self._popen.stdin.flush()
+
+    def wait_for(self, is_done: Callable[[], bool], what: str, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Look again and again until it is done. Raises NotReady with the last lines when the process ends or takes too long."""
+        deadline = time.monotonic() + timeout_s
+        while not is_done():
+            if self.has_ended:
+                raise NotReady(f"{self.name} ended before {what}\n{self.log_tail()}")
+            if time.monotonic() > deadline:
+                raise NotReady(f"{self.name}: {what} did not come within {timeout_s:.0f} s\n{self.log_tail()}")
+            time.sleep(POLL_S)
 
     def log_tail(self, lines: int = 15) -> str:
         text = self.log.read_text(errors="replace") if self.log.exists() else ""

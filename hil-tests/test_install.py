@@ -46,7 +46,7 @@ def run(*argv: Path | str) -> subprocess.CompletedProcess[str]:
 
 
 def install(python: Path, wheel: Path, *options: str) -> None:
-    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "install", "-q", "--no-deps", "--no-index"]
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check", "install", "-q", "--no-deps", "--no-index"]
     subprocess.run([*pip, *options, wheel], check=True)
 
 
