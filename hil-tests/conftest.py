@@ -6,9 +6,9 @@ import itertools
 import os
 import shutil
 import sys
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import control_plane as control_planes
 import needs
-from gateways import Gateway, Simulator
-from processes import Process, Reaper
+from processes import Process
+from workbench import Workbench
 
 TIMEOUT_S: Final = 120
 """Whole processes and clusters are slower than what the unit tests do."""
@@ -74,47 +74,9 @@ def namespace(control_plane: control_planes.ControlPlane) -> Iterator[str]:
     control_plane.kubectl("delete", "namespace", name, "--wait=false")
 
 
-class Bench:
-    """What a test puts on its table: boards and gateways, all cleared away at its end."""
-
-    def __init__(self, folder: Path, started: list[Process]) -> None:
-        self.folder = folder
-        self._started = started
-        self._reaper = Reaper()
-        self._numbers = itertools.count()
-
-    def boards(self, count: int = 1, *options: str) -> Simulator:
-        """Start count simulated boards in one process; options are those of `wirelet simulate`."""
-        folder = self.folder / f"boards-{next(self._numbers)}"
-        folder.mkdir()
-        simulator = Simulator(folder, self._reaper, [folder / f"board-{number}" for number in range(count)], *options)
-        self._started.append(simulator.process)
-        simulator.start()
-        return simulator
-
-    def gateway(self, configuration: Mapping[str, Any], *options: str, wait: bool = True) -> Gateway:
-        """Start a gateway with this configuration; options are those of `wirelet run`."""
-        gateway = Gateway(self.folder / f"gateway-{next(self._numbers)}", self._reaper, configuration, *options)
-        self._started.append(gateway.process)
-        gateway.start() if wait else gateway.process.start()
-        return gateway
-
-    def process(self, name: str, argv: Sequence[str], *, has_stdin: bool = False) -> Process:
-        """Start any other program."""
-        process = Process(name, argv, self.folder / f"{name}-{next(self._numbers)}.log", self._reaper, has_stdin=has_stdin)
-        self._started.append(process)
-        process.start()
-        return process
-
-    def clear(self) -> None:
-        for process in reversed(self._started):
-            process.stop()
-        self._reaper.close()
-
-
 @pytest.fixture
-def bench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Bench]:
-    """A table for boards and gateways: bench.boards(10, "--slots", "4"), bench.gateway({...})."""
-    table = Bench(tmp_path, request.node.stash.setdefault(_STARTED, []))
+def workbench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Workbench]:
+    """Boards and gateways for one test: workbench.boards(10, "--slots", "4"), workbench.gateway({...})."""
+    table = Workbench(tmp_path, request.node.stash.setdefault(_STARTED, []))
     yield table
     table.clear()
