@@ -1,0 +1,383 @@
+"""What a supervisor does for one device, seen from its sink and from the device's end of a real pty."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+import pytest
+
+from transports.device import MAX_UNHANDLED_BYTES, Device
+from transports.errors import DeviceError, LinkLost, LinkNotFound, LinkTimeout, LocalProtocolError, SessionLost
+from transports.link import Link, LinkOpener
+from transports.protocol import Event, Joined, Left, Listed, Output, Record, RemoveWorkload, StartWorkload, WorkloadState
+from transports.serial import SerialLinkOpener
+from transports.tests.contract.pty_end import PtyEnd
+from transports.tests.line_protocol import LineProtocol
+
+START = StartWorkload(wid=7, gen=1, program="hello")
+
+
+class Board:
+    """The device: a pty behind a stable path, and the lines it gets."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.ends: list[PtyEnd] = []
+        self._half_line = b""
+        self._lines: list[str] = []
+
+    @property
+    def end(self) -> PtyEnd:
+        return self.ends[-1]
+
+    def plug(self) -> None:
+        self.ends.append(PtyEnd())
+        self._half_line, self._lines = b"", []
+        self.path.symlink_to(self.end.path)
+
+    def unplug(self) -> None:
+        self.path.unlink()
+        self.end.close()
+
+    async def say(self, *lines: str) -> None:
+        await self.end.send("".join(f"{line}\n" for line in lines).encode())
+
+    async def next_line(self) -> str:
+        while not self._lines:
+            *lines, self._half_line = (self._half_line + await self.end.receive()).split(b"\n")
+            self._lines += [line.decode() for line in lines]
+        return self._lines.pop(0)
+
+    async def expect(self, beginning: str) -> str:
+        line = await self.next_line()
+        assert line.startswith(beginning)
+        return line
+
+    async def join(self, boot: int = 1) -> None:
+        await self.expect("who?")
+        await self.say(f"hello {boot}")
+
+
+@dataclass
+class Notes:
+    """A DeviceSink that writes everything down; `gate` makes its store slow."""
+
+    heard: list[object] = field(default_factory=list)
+    gate: anyio.Event | None = None
+    changed: anyio.Event = field(default_factory=anyio.Event)
+    calls_at_once: int = 0
+
+    async def store(self, device: str, output: Output) -> None:
+        async with self._alone():
+            if self.gate is not None:
+                await self.gate.wait()
+            self._note(output)
+
+    async def happened(self, device: str, event: Event) -> None:
+        async with self._alone():
+            self._note(event)
+
+    async def link_changed(self, device: str, error: Exception | None) -> None:
+        async with self._alone():
+            self._note(error)
+
+    async def until(self, kind: type | None, count: int = 1) -> None:
+        """The sink heard that many of this kind; None is an open link."""
+        while len([note for note in self.heard if (note is None if kind is None else isinstance(note, kind))]) < count:
+            self.changed = anyio.Event()
+            await self.changed.wait()
+
+    def lines(self) -> list[bytes]:
+        return [item.data for note in self.heard if isinstance(note, Output) for item in note.items if isinstance(item, Record)]
+
+    def of(self, *kinds: type) -> list[type]:
+        return [type(note) for note in self.heard if isinstance(note, kinds)]
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        self.calls_at_once += 1
+        assert self.calls_at_once == 1
+        await anyio.lowlevel.checkpoint()
+        yield
+        self.calls_at_once -= 1
+
+    def _note(self, note: object) -> None:
+        self.heard.append(note)
+        self.changed.set()
+
+
+@dataclass
+class Bench:
+    board: Board
+    notes: Notes
+    device: Device
+    stop: Callable[[], None]
+    stopped: anyio.Event
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    """For what no event tells of, because the sink is held up."""
+    while not holds():  # noqa: ASYNC110 - see above
+        await anyio.sleep(0.001)
+
+
+@asynccontextmanager
+async def bench(
+    folder: Path, *, ping_s: float | None = None, opener: LinkOpener | None = None, plugged: bool = True, request_deadline_s: float = 30
+) -> AsyncIterator[Bench]:
+    board, notes = Board(folder / "board"), Notes()
+    if plugged:
+        board.plug()
+    device = Device(
+        "board-a",
+        opener or SerialLinkOpener(str(board.path)),
+        LineProtocol(ping_s=ping_s),
+        notes,
+        rng=random.Random(1),
+        open_deadline_s=0.05 if opener else 5,
+        request_deadline_s=request_deadline_s,
+    )
+    life, stopped = anyio.CancelScope(), anyio.Event()
+
+    async def live() -> None:
+        with life:
+            await device.run()
+        stopped.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(live)
+        try:
+            yield Bench(board, notes, device, life.cancel, stopped)
+        finally:
+            life.cancel()
+    for end in board.ends:
+        end.close()
+
+
+# -- sessions and requests
+
+
+async def test_a_plugged_device_joins_and_answers(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b, anyio.create_task_group() as tasks:
+        ready = [b.device.is_ready]
+        await b.board.join()
+        await b.notes.until(Listed)
+        ready.append(b.device.is_ready)
+        assert ready == [False, True]
+        assert b.device.link_error is None
+
+        async def answer() -> None:
+            assert "hello" in await b.board.expect("do 1 StartWorkload")
+            await b.board.say("ok 1")
+
+        tasks.start_soon(answer)
+        status = await b.device.request(START)
+        assert status is not None
+        assert (status.wid, status.gen, status.state) == (7, 1, WorkloadState.RUNNING)
+        assert b.notes.of(type(None), Joined, Listed) == [type(None), Joined, Listed]
+
+
+async def test_a_no_of_the_device_is_raised_with_its_code_and_text(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        await b.board.join()
+        await b.notes.until(Listed)
+        await b.board.say("no 1 4 slot is busy")
+        async with anyio.create_task_group() as tasks:
+
+            async def answer() -> None:
+                await b.board.expect("do 1")
+
+            tasks.start_soon(answer)
+            with pytest.raises(DeviceError, match="slot is busy") as refused:
+                await b.device.request(START)
+        assert refused.value.code == 4
+
+
+async def test_requests_may_overlap_and_each_gets_its_own_answer(tmp_path: Path) -> None:
+    answers: dict[int, object] = {}
+    async with bench(tmp_path) as b:
+        await b.board.join()
+        await b.notes.until(Listed)
+        async with anyio.create_task_group() as tasks:
+
+            async def ask(wid: int) -> None:
+                status = await b.device.request(StartWorkload(wid=wid, gen=1, program="p"))
+                answers[wid] = status and status.wid
+
+            for wid in (11, 12, 13):
+                tasks.start_soon(ask, wid)
+            for _ in range(3):
+                await b.board.expect("do")
+            await b.board.say("ok 3", "ok 1", "ok 2")
+    assert answers == {11: 11, 12: 12, 13: 13}
+
+
+async def test_without_a_session_a_request_is_refused_at_once(tmp_path: Path) -> None:
+    async with bench(tmp_path, plugged=False) as b:
+        with pytest.raises(SessionLost):
+            await b.device.request(START)
+
+
+async def test_a_request_that_cannot_fit_is_refused_before_it_is_sent(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        await b.board.join()
+        await b.notes.until(Listed)
+        with pytest.raises(LocalProtocolError, match="exceeds 4096"):
+            await b.device.request(StartWorkload(wid=1, gen=1, program="x" * 5000))
+
+
+async def test_an_answer_that_never_comes_ends_at_the_deadline(tmp_path: Path) -> None:
+    async with bench(tmp_path, request_deadline_s=0.05) as b:
+        await b.board.join()
+        await b.notes.until(Listed)
+        with pytest.raises(SessionLost, match=r"no answer to RemoveWorkload within 0\.05 s"):
+            await b.device.request(RemoveWorkload(1, 1))
+        await b.board.say("ok 1", "log the late answer disturbed nothing")
+        await b.notes.until(Output)
+
+
+# -- the cable
+
+
+async def test_pulling_the_cable_ends_the_session_and_its_requests_and_a_replug_starts_a_new_one(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        await b.board.join()
+        await b.notes.until(Listed)
+        async with anyio.create_task_group() as tasks:
+
+            async def ask() -> None:
+                with pytest.raises(SessionLost, match="before the answer to StartWorkload"):
+                    await b.device.request(START)
+
+            tasks.start_soon(ask)
+            await b.board.expect("do 1")
+            b.board.unplug()
+            await b.notes.until(Left)
+        ready = [b.device.is_ready]
+        await b.notes.until(LinkNotFound)
+        assert isinstance(b.device.link_error, LinkNotFound)
+
+        b.board.plug()
+        await b.board.join(boot=1)
+        await b.notes.until(Listed, 2)
+        ready.append(b.device.is_ready)
+        assert ready == [False, True]
+        assert b.notes.of(type(None), Joined, Left, LinkLost, LinkNotFound) in (
+            [type(None), Joined, LinkLost, Left, LinkNotFound, type(None), Joined],
+            [type(None), Joined, Left, LinkLost, LinkNotFound, type(None), Joined],
+        )
+
+
+async def test_an_absent_port_is_told_once_and_opened_when_it_comes(tmp_path: Path) -> None:
+    async with bench(tmp_path, plugged=False) as b:
+        await b.notes.until(LinkNotFound)
+        await anyio.sleep(0.3)  # several attempts go by
+        assert b.notes.of(LinkNotFound, type(None)) == [LinkNotFound]
+        b.board.plug()
+        await b.board.join()
+        await b.notes.until(Listed)
+        assert b.notes.of(LinkNotFound, type(None)) == [LinkNotFound, type(None)]
+
+
+async def test_what_was_said_before_the_cable_came_out_is_stored_although_the_store_is_slow(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        await b.board.join()
+        await b.notes.until(Listed)
+        b.notes.gate = anyio.Event()
+        await b.board.say("log first", "log last words")
+        await eventually(lambda: b.device.counters.rx_frames == 3)
+        b.board.unplug()
+        await eventually(lambda: b.device.link_error is not None)
+        b.notes.gate.set()
+        await b.notes.until(Left)
+        assert b.notes.lines() == [b"first", b"last words"]
+
+
+class NeverOpens:
+    name = "stuck-port"
+
+    async def open(self) -> Link:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+
+async def test_a_port_that_never_opens_is_a_time_out_and_tried_again(tmp_path: Path) -> None:
+    async with bench(tmp_path, opener=NeverOpens(), plugged=False) as b:
+        await b.notes.until(LinkTimeout)
+        assert "stuck-port: not open within 0.05 s" in str(b.device.link_error)
+
+
+async def test_a_cancelled_supervisor_leaves_the_port_free_and_its_requests_ended(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b, anyio.create_task_group() as tasks:
+        await b.board.join()
+        await b.notes.until(Listed)
+
+        async def ask() -> None:
+            with pytest.raises(SessionLost):
+                await b.device.request(START)
+
+        tasks.start_soon(ask)
+        await b.board.expect("do 1")
+        b.stop()
+        await b.stopped.wait()
+        assert not b.device.is_ready
+        link = await SerialLinkOpener(b.board.end.path).open()
+        await link.aclose()
+
+
+# -- output, acknowledgements and time
+
+
+async def test_output_is_acknowledged_only_after_it_is_stored(tmp_path: Path) -> None:
+    async with bench(tmp_path, ping_s=0.02) as b:
+        await b.board.join()
+        await b.notes.until(Listed)
+        b.notes.gate = anyio.Event()
+        await b.board.say("log one", "log two")
+        for _ in range(3):
+            assert await b.board.next_line() == "ping"  # time and writing go on while the store is slow
+        assert b.notes.of(Output) == []
+        b.notes.gate.set()
+        lines = [await b.board.next_line() for _ in range(4)]
+        assert [line for line in lines if line != "ping"][:2] == ["ack 3", "ack 6"]
+
+
+async def test_a_flood_is_held_back_while_the_store_is_slow_and_nothing_is_lost(tmp_path: Path) -> None:
+    lines = [f"log {number:06} {'x' * 990}" for number in range(4 * MAX_UNHANDLED_BYTES // 1000)]
+    async with bench(tmp_path) as b:
+        await b.board.join()
+        await b.notes.until(Listed)
+        b.notes.gate = anyio.Event()
+        said = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+
+            async def flood() -> None:
+                await b.board.say(*lines)
+                said.set()
+
+            async def hear_acks() -> None:
+                while True:
+                    await b.board.next_line()
+
+            tasks.start_soon(flood)
+            tasks.start_soon(hear_acks)
+            await anyio.sleep(0.2)
+            b.notes.gate.set()
+            await said.wait()
+            await b.notes.until(Output, len(lines))
+            tasks.cancel_scope.cancel()
+    assert [int(line[:6]) for line in b.notes.lines()] == list(range(len(lines)))
+
+
+async def test_silence_costs_nothing_but_the_timer_comes(tmp_path: Path) -> None:
+    async with bench(tmp_path, ping_s=0.02) as b:
+        await b.board.join()
+        for _ in range(5):
+            assert await b.board.next_line() == "ping"
