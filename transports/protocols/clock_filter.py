@@ -1,0 +1,33 @@
+"""Which of the last moments at which a device told its uptime says most about its clock: the one that was delayed least."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from transports.protocol import ClockSample
+from transports.wire.offsets import distance
+
+SAMPLES: Final = 16
+"""Crystals drift by 50 ppm: sixteen keepalives keep that below a millisecond."""
+
+
+class ClockFilter:
+    """add() for every uptime that was told; best() for translating LOG times."""
+
+    def __init__(self) -> None:
+        self._samples: deque[ClockSample] = deque(maxlen=SAMPLES)
+
+    def clear(self) -> None:
+        """The clock began anew: another boot."""
+        self._samples.clear()
+
+    def add(self, uptime_ms: int, now: float) -> None:
+        self._samples.append(ClockSample(uptime_ms, now))
+
+    def best(self, now: float) -> ClockSample:
+        """Delay only makes uptime look smaller than it is, so the largest uptime for its moment wins."""
+        if not self._samples:
+            return ClockSample(0, now)
+        newest = self._samples[-1]
+        return max(self._samples, key=lambda sample: distance(sample.uptime_ms, newest.uptime_ms) / 1000 - sample.now)

@@ -1,0 +1,323 @@
+"""The protocol of devices that speak wirelet frames, as a supervisor sees it: DeviceProtocol over a GatewaySession.
+
+After each READY it asks LIST and then INVENTORY by itself, page by page; requests wait until the device has been listed. LOG becomes
+records, gaps and checkpoints; nothing is acknowledged until its checkpoint comes back through stored(). It decides nothing about
+workloads.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Final
+
+from transports.errors import LocalProtocolError, RemoteProtocolError, SessionLost
+from transports.protocol import (
+    Answered,
+    Away,
+    Checkpoint,
+    Counters,
+    Event,
+    Gap,
+    Inventoried,
+    Inventory,
+    Joined,
+    Left,
+    Listed,
+    Output,
+    Problem,
+    ProgramInfo,
+    Request,
+    RequestId,
+    RequestLost,
+    Returned,
+    Text,
+    WorkloadChanged,
+    WorkloadStatus,
+)
+from transports.protocol import GapReason as GapReason
+from transports.protocols.clock_filter import ClockFilter
+from transports.protocols.log_reader import LogReader
+from transports.protocols.noise_watch import NoiseWatch
+from transports.protocols.requests import MAX_OPEN_REQUESTS, OpenRequest, RequestTable, check_size, to_message
+from transports.wire import messages
+from transports.wire.gateway_session import GatewaySession, Joining
+from transports.wire.numbers import Code, Method
+
+MAX_PAGES: Final = 1024
+"""Of one LIST or INVENTORY; a device that always says `next` is broken."""
+MAX_MTU_DEFAULT: Final = 1024
+
+
+class FramedProtocol:
+    """See transports.protocol.DeviceProtocol for the contract of each method.
+
+    line_bytes_per_s bounds how long one of our frames occupies the line; None: a line that is faster than that matters.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint | None,
+        *,
+        gateway_id: int,
+        keepalive_s: float = 1.0,
+        line_bytes_per_s: float | None = None,
+        mtu: int = MAX_MTU_DEFAULT,
+        rng: random.Random,
+    ) -> None:
+        self._session = GatewaySession(
+            checkpoint,
+            self,
+            gateway_id=gateway_id,
+            keepalive_s=keepalive_s,
+            mtu=mtu,
+            line_bytes_per_s=line_bytes_per_s,
+            rng=rng,
+        )
+        self._counters = Counters()
+        self._log = LogReader(checkpoint)
+        self._clock = ClockFilter()
+        self._noise = NoiseWatch()
+        self._requests = RequestTable()
+        self._events: list[Event] = []
+        self._last_id = 0
+        self._workloads: list[WorkloadStatus] = []
+        self._inventory: Inventory | None = None
+        """The first page, which tells slots and board."""
+        self._programs: tuple[ProgramInfo, ...] = ()
+        self._early: list[WorkloadStatus] = []
+        """Notifications before the end of LIST."""
+        self._pages = 0
+        self._is_listed = False
+
+    # -- DeviceProtocol
+
+    @property
+    def counters(self) -> Counters:
+        session, counters = self._session, self._counters
+        counters.rx_frames, counters.rx_bad, counters.tx_frames = session.rx_frames, session.rx_bad, session.tx_frames
+        counters.retransmits, counters.rejects, counters.sessions = session.retransmits, session.log.rejects, session.sessions
+        return counters
+
+    def link_up(self, now: float) -> None:
+        self._session.link_up()
+
+    def link_down(self, now: float) -> None:
+        self._session.link_down(now)
+        self._put_output(now)
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        self._session.receive_data(data, now)
+        self._put_output(now)
+        told = self._noise.look(self._session.rx_bad, self._session.rx_frames, now)
+        if told is not None:
+            self._events.append(Problem("GarbageReceived", told))
+
+    def data_to_send(self, now: float) -> bytes:
+        self._flush_requests()
+        return self._session.data_to_send(now)
+
+    def events(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+    def stored(self, checkpoint: Checkpoint, now: float) -> None:
+        if checkpoint.epoch == self._log.epoch:
+            self._session.stored(checkpoint.stored, now)
+
+    def request(self, request: Request, now: float) -> RequestId:
+        hello = self._session.hello
+        if hello is None:
+            raise SessionLost("there is no session with the device")
+        if len(self._requests) >= MAX_OPEN_REQUESTS:
+            raise LocalProtocolError(f"{MAX_OPEN_REQUESTS} requests to one device are open")
+        method, body = to_message(request)
+        check_size(method, body, hello.max_msg)
+        self._last_id += 1
+        request_id = RequestId(self._last_id)
+        self._requests.add(OpenRequest(request_id, method, body))
+        return request_id
+
+    def next_deadline(self) -> float | None:
+        return self._session.next_deadline()
+
+    def handle_deadline(self, now: float) -> None:
+        self._session.handle_deadline(now)
+        self._put_output(now)
+
+    # -- output
+
+    def _put_output(self, now: float) -> None:
+        items = self._log.take()
+        if items is not None:
+            self._events.append(Output(self._log.epoch, items, self._checkpoint(), self._clock.best(now)))
+
+    def _checkpoint(self) -> Checkpoint:
+        known, log = self._session.known, self._log
+        return Checkpoint(known.boot_id, log.epoch, log.expected, log.tail, known.sid, known.uptime_ms)
+
+    # -- GatewayListener
+
+    def on_joined(self, joining: Joining, now: float) -> None:
+        hello, ready, known = joining.hello, joining.ready, self._session.known
+        self._put_output(now)
+        if joining.is_new_epoch:
+            self._begin_epoch(known.epoch, now)
+        self._log.touch()
+        if joining.is_new_boot:
+            self._clock.clear()
+        self._clock.add(ready.uptime_ms, now)
+        self._events.append(
+            Joined(
+                hello.device_id,
+                known.boot_id,
+                known.epoch,
+                joining.is_new_boot,
+                hello.reset_cause or 0,
+                hello.caps,
+                ready.boot_off,
+                self._clock.best(now),
+            )
+        )
+        if joining.is_new_epoch and ready.base > 0:
+            self._log.skip(ready.base, None, GapReason.UNKNOWN)
+        self._pages = 0
+        self._workloads, self._early = [], []
+        self._inventory, self._programs = None, ()
+        self._ask(Method.LIST, {})
+
+    def _begin_epoch(self, epoch: int, now: float) -> None:
+        """The old epoch's end was never seen. Its gap travels with the new epoch's checkpoint, so that it is told once."""
+        ended = self._log.end_epoch(epoch)
+        if ended is not None:
+            old_epoch, gap = ended
+            items: tuple[Gap, ...] = (gap,)
+            self._events.append(Output(old_epoch, items, self._checkpoint(), self._clock.best(now)))
+
+    def on_left(self, why: str, now: float) -> None:
+        self._put_output(now)
+        self._is_listed = False
+        self._events += [RequestLost(request_id) for request_id in self._requests.close()]
+        self._events.append(Left(why))
+
+    def on_log(self, offset: int, data: bytes) -> None:
+        wrong = self._log.feed(data)
+        if wrong is not None:
+            self._events.append(Problem("MalformedLog", wrong))
+
+    def on_gap(self, end: int, records: int | None, reason: int) -> None:
+        self._log.skip(end, records, reason)
+
+    def on_away(self, away: messages.Away | None) -> None:
+        self._events.append(Returned() if away is None else Away(away.reason, away.duration_ms))
+
+    def on_text(self, data: bytes) -> None:
+        self._events.append(Text(data))
+
+    def on_problem(self, reason: str, message: str) -> None:
+        self._events.append(Problem(reason, message))
+
+    def on_uptime(self, uptime_ms: int, now: float) -> None:
+        self._clock.add(uptime_ms, now)
+
+    def on_message(self, message: messages.ControlMessage, now: float) -> None:
+        match message:
+            case messages.Answer():
+                self._receive_answer(message, now)
+            case messages.Notification():
+                self._receive_notification(message)
+            case messages.Request(rid=rid):
+                refused = messages.refusal("the gateway answers no requests")
+                self._session.send(messages.encode_control(messages.Answer(rid, Code.UNSUPPORTED, refused)))
+
+    # -- messages
+
+    def _receive_notification(self, message: messages.Notification) -> None:
+        match message.method:
+            case Method.STARTED | Method.EXITED:
+                status = messages.status_from_map(message.body)
+                if self._is_listed:
+                    self._events.append(WorkloadChanged(status))
+                else:
+                    self._early.append(status)
+            case Method.CONDITION:
+                condition = messages.Condition.from_map(message.body)
+                if condition.state:
+                    self._events.append(Problem(condition.reason, condition.message))
+            case Method.ERROR:
+                error = messages.ErrorNote.from_map(message.body)
+                self._events.append(Problem("DeviceError", error.text or f"code {error.code}"))
+            case _:
+                self._count("unknown_notifications")
+
+    def _receive_answer(self, answer: messages.Answer, now: float) -> None:
+        request = self._requests.answered(answer.rid)
+        if request is None:
+            self._count("unknown_answers")
+        elif request.id is not None:
+            self._answer_caller(request.id, request.method, answer)
+        elif request.method is Method.LIST:
+            self._receive_list(answer)
+        else:
+            self._receive_inventory(answer)
+
+    def _answer_caller(self, request_id: RequestId, method: Method, answer: messages.Answer) -> None:
+        status: WorkloadStatus | None = None
+        if method is Method.START and answer.code == Code.OK:
+            try:
+                status = messages.status_from_map(answer.body)
+            except RemoteProtocolError:
+                self._events.append(RequestLost(request_id))
+                raise
+        self._events.append(Answered(request_id, answer.code, status, answer.text))
+
+    def _receive_list(self, answer: messages.Answer) -> None:
+        if answer.code != Code.OK:
+            raise RemoteProtocolError(f"LIST was answered with code {answer.code}: {answer.text}")
+        page = messages.ListAnswer.from_map(answer.body)
+        self._workloads += page.workloads
+        if page.next is not None:
+            self._ask_page(Method.LIST, page.next)
+            return
+        listed, early = tuple(self._workloads), self._early
+        self._workloads, self._early, self._pages = [], [], 0
+        self._is_listed = True
+        self._events.append(Listed(listed))
+        self._events += [WorkloadChanged(status) for status in early if _is_news(status, listed)]
+        self._ask(Method.INVENTORY, {})
+
+    def _receive_inventory(self, answer: messages.Answer) -> None:
+        if answer.code != Code.OK:
+            self._events.append(Inventoried(Inventory()))
+            return
+        page = messages.InventoryAnswer.from_map(answer.body)
+        first, programs = self._inventory or page.inventory, (*self._programs, *page.inventory.programs)
+        if page.next is not None:
+            self._inventory, self._programs = first, programs
+            self._ask_page(Method.INVENTORY, page.next)
+            return
+        self._inventory, self._programs = None, ()
+        self._events.append(Inventoried(Inventory(programs, first.slots, first.board)))
+
+    def _ask_page(self, method: Method, from_: int) -> None:
+        self._pages += 1
+        if self._pages > MAX_PAGES:
+            raise RemoteProtocolError(f"{method.name} has more than {MAX_PAGES} pages")
+        self._ask(method, {2: from_})
+
+    def _ask(self, method: Method, body: Mapping[int, object]) -> None:
+        self._requests.add(OpenRequest(None, method, dict(body)), first=True)
+
+    def _flush_requests(self) -> None:
+        while (message := self._requests.encode_next(only_own=not self._is_listed)) is not None:
+            if not self._session.send(message):
+                return
+            self._requests.sent()
+
+    def _count(self, name: str) -> None:
+        self._counters.extra[name] = self._counters.extra.get(name, 0) + 1
+
+
+def _is_news(status: WorkloadStatus, listed: tuple[WorkloadStatus, ...]) -> bool:
+    """A notification that came while the list was being told may be older than its item."""
+    return all((item.wid, item.gen) != (status.wid, status.gen) or item.state < status.state for item in listed)

@@ -1,0 +1,101 @@
+"""Requests to a device as messages, and which answer belongs to which (SPEC.md, messages).
+
+A request that the device could never take is refused here, before a byte is sent, with both sizes and what made it so large.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from transports.errors import LocalProtocolError
+from transports.protocol import Reboot, RemoveWorkload, Request, RequestId, StartWorkload, StopWorkload
+from transports.wire import messages
+from transports.wire.numbers import Body, Method, StartFlag
+from transports.wire.profile import pack
+
+MAX_OPEN_REQUESTS: Final = 256
+"""Waiting and unanswered, per device; a caller with more has lost its head."""
+LARGEST_KEYS: Final = 3
+_RID_FOR_SIZE: Final = 0xFFFF
+"""Sizes are checked with a request id of three bytes, more than any session of a day uses."""
+
+_START_KEYS: Final = {3: "program", 4: "args", 5: "env", 6: "tag", 8: "flags"}
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRequest:
+    """One request on its way. id is None for those that the protocol makes itself."""
+
+    id: RequestId | None
+    method: Method
+    body: Body
+
+
+class RequestTable:
+    """Requests of one session: waiting, then open under a request id, then answered."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[OpenRequest] = deque()
+        self._open: dict[int, OpenRequest] = {}
+        self._next_rid = 1
+
+    def __len__(self) -> int:
+        return len(self._waiting) + len(self._open)
+
+    def add(self, request: OpenRequest, *, first: bool = False) -> None:
+        """first: before all that wait (LIST and INVENTORY)."""
+        if first:
+            self._waiting.appendleft(request)
+        else:
+            self._waiting.append(request)
+
+    def encode_next(self, *, only_own: bool) -> bytes | None:
+        """The next message to send; call sent() when it was taken. only_own: callers' requests still wait for LIST."""
+        if not self._waiting or (only_own and self._waiting[0].id is not None):
+            return None
+        request = self._waiting[0]
+        return messages.encode_control(messages.Request(self._next_rid, request.method, request.body))
+
+    def sent(self) -> None:
+        self._open[self._next_rid] = self._waiting.popleft()
+        self._next_rid += 1
+
+    def answered(self, rid: int) -> OpenRequest | None:
+        return self._open.pop(rid, None)
+
+    def close(self) -> list[RequestId]:
+        """The session ended: the callers' requests without an answer, oldest first."""
+        lost = [*self._open.values(), *self._waiting]
+        self._open.clear()
+        self._waiting.clear()
+        self._next_rid = 1
+        return [request.id for request in lost if request.id is not None]
+
+
+def to_message(request: Request) -> tuple[Method, Body]:
+    match request:
+        case StartWorkload():
+            flags = (StartFlag.TTY if request.tty else 0) | (StartFlag.STDIN if request.stdin else 0)
+            start = messages.Start(request.wid, request.gen, request.program, request.args, request.env, tag=request.tag, flags=int(flags))
+            return Method.START, start.to_map()
+        case StopWorkload():
+            return Method.STOP, messages.Stop(request.wid, request.gen, request.grace_ms, request.signal).to_map()
+        case RemoveWorkload():
+            return Method.REMOVE, messages.Remove(request.wid, request.gen).to_map()
+        case Reboot():
+            return Method.REBOOT, messages.RebootRequest(request.mode, request.delay_ms).to_map()
+        case _:
+            assert_never(request)
+
+
+def check_size(method: Method, body: Body, max_msg: int) -> None:
+    """Raises LocalProtocolError when the device's buffer cannot hold the request."""
+    size = len(messages.encode_control(messages.Request(_RID_FOR_SIZE, method, body)))
+    if size <= max_msg:
+        return
+    names = _START_KEYS if method is Method.START else {}
+    sizes = sorted(((len(pack(value)), names.get(key, f"key {key}")) for key, value in body.items()), reverse=True)
+    largest = ", ".join(f"{name} {key_bytes}" for key_bytes, name in sizes[:LARGEST_KEYS])
+    raise LocalProtocolError(f"{method.name} of {size} bytes exceeds the device's {max_msg} (largest: {largest})")

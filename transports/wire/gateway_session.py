@@ -1,0 +1,479 @@
+"""The gateway's end of a session: listen, WELCOME, READY, then LOG and CTRL until silence or RST (SPEC.md, session, gateway).
+
+Pure: bytes and `now` come in, bytes and calls of the listener go out. It lives as long as its device is configured and survives links,
+sessions and boots. It refuses to send a byte before the first good frame of a link, and to acknowledge what was not declared stored.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from transports.errors import RemoteProtocolError
+from transports.protocol import Checkpoint, GapReason
+from transports.wire.control_channel import ControlChannel, earliest
+from transports.wire.datagrams import Hello, Ping, Pong, Ready, Welcome, decode_dgram, encode_dgram
+from transports.wire.framing import ACK, DATA, DGRAM, FCS_BYTES, HEADER_BYTES, RST, SKIP, Deframer, Frame, encode_frame
+from transports.wire.gateway_handshake import Identity, Pending, offer
+from transports.wire.messages import Away, ControlMessage, Notification, decode_control
+from transports.wire.numbers import CH_CTRL, CH_LINK, CH_LOG, MIN_MTU, PROTOCOL_VERSION, Caps, Method, RstCode
+from transports.wire.offsets import HALF, MASK, distance, unwrap
+from transports.wire.receive_stream import MAX_CREDIT_BYTES, OutgoingAck, ReceiveStream
+from transports.wire.send_stream import low
+from transports.wire.timers import MeasuredRto
+
+SILENCE_KEEPALIVES: Final = 3
+ANSWER_INTERVAL_S: Final = 0.1
+"""RST to frames of unknown sessions, and repeated WELCOMEs, go no more often than this."""
+AWAY_EXTRA_S: Final = 2.0
+"""A device may be this much later than it said."""
+MAX_AWAY_S: Final = 24 * 3600.0
+"""A device that announces more is not waited for longer; it comes back with a HELLO."""
+FRAME_TIME_S: Final = 0.010
+"""A frame takes no more of the line than this, so that a request never waits long."""
+FRAMES_AT_ONCE: Final = 2
+MAX_LINK_FRAMES: Final = 8
+SEND_BYTES: Final = 65536
+"""Requests that wait for credit or for their ACK."""
+ACK_FRAMES: Final = 2
+"""LOG is acknowledged when so many frames were stored, or a quarter of the device's ring."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """Everything that READY decides."""
+
+    hello: Hello
+    ready: Ready
+    is_new_boot: bool
+    is_new_epoch: bool
+    """The LOG begins anew at ready.base."""
+
+
+class GatewayListener(Protocol):
+    """What the session tells, in the order of the bytes. Calls come from within receive_data, handle_deadline and link_down."""
+
+    def on_joined(self, joining: Joining, now: float) -> None: ...
+
+    def on_left(self, why: str, now: float) -> None: ...
+
+    def on_message(self, message: ControlMessage, now: float) -> None: ...
+
+    def on_log(self, offset: int, data: bytes) -> None:
+        """LOG bytes from offset on, each byte once, in order."""
+        ...
+
+    def on_gap(self, end: int, records: int | None, reason: int) -> None:
+        """LOG goes on at end; what is missing before it will never come."""
+        ...
+
+    def on_away(self, away: Away | None) -> None:
+        """The device sleeps, erases, reboots or updates; None: it is back in the same session."""
+        ...
+
+    def on_uptime(self, uptime_ms: int, now: float) -> None:
+        """The device just told its uptime."""
+        ...
+
+    def on_text(self, data: bytes) -> None: ...
+
+    def on_problem(self, reason: str, message: str) -> None: ...
+
+
+@dataclass(slots=True)
+class _Session:
+    sid: int
+    hello: Hello
+    ready: Ready
+    mtu: int
+    control: ControlChannel
+    heard_at: float
+    sent_at: float
+    pinged_at: float
+    ping_nonce: int = 0
+    away_until: float | None = None
+
+    @property
+    def is_lossy(self) -> bool:
+        return not self.hello.caps & Caps.RLOG
+
+
+class GatewaySession:
+    """See the module. Call data_to_send until it is empty after every other call."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint | None,
+        listener: GatewayListener,
+        *,
+        gateway_id: int,
+        keepalive_s: float,
+        mtu: int,
+        line_bytes_per_s: float | None,
+        rng: random.Random,
+    ) -> None:
+        self.known = Identity.from_checkpoint(checkpoint)
+        self.log = ReceiveStream(MAX_CREDIT_BYTES, offset=checkpoint.stored if checkpoint else 0)
+        self.sessions = 0
+        self.retransmits = 0
+        self._listener = listener
+        self._gateway_id = gateway_id
+        self._keepalive_s = keepalive_s
+        self._mtu = mtu
+        self._line_payload = _payload_in(FRAME_TIME_S, line_bytes_per_s)
+        self._rng = rng
+        self._deframer = Deframer(mtu)
+        self._current: _Session | None = None
+        self._pending: Pending | None = None
+        self._link: deque[bytes] = deque(maxlen=MAX_LINK_FRAMES)
+        self._answered_at = float("-inf")
+        self._idle = True
+        self.tx_frames = 0
+
+    @property
+    def hello(self) -> Hello | None:
+        """What the device of the current session told of itself; None without a session."""
+        return self._current.hello if self._current is not None else None
+
+    @property
+    def is_away(self) -> bool:
+        return self._current is not None and self._current.away_until is not None
+
+    @property
+    def rx_frames(self) -> int:
+        return self._deframer.rx_frames
+
+    @property
+    def rx_bad(self) -> int:
+        return self._deframer.rx_bad
+
+    # -- the link
+
+    def link_up(self) -> None:
+        """A new pipe: nothing is known of what hangs at its end."""
+        self._deframer.close()
+        self._idle = True
+
+    def link_down(self, now: float) -> None:
+        for text in self._deframer.close():
+            self._listener.on_text(text)
+        self._pending = None
+        self._leave("the link was lost", now)
+        self._link.clear()
+
+    # -- bytes in
+
+    def receive_data(self, data: bytes, now: float) -> None:
+        """Bytes from the wire, cut anywhere. LOG frames that follow each other are handed on in one piece."""
+        run: list[bytes] = []
+        sid, expected = self._log_expectation()
+        for item in self._deframer.feed(data, now):
+            if type(item) is tuple:
+                type_, _, frame_sid, ch, off, payload = item
+                if off == expected and ch == CH_LOG and type_ == DATA and frame_sid == sid and payload:
+                    run.append(payload)
+                    expected = (off + len(payload)) & MASK
+                    continue
+            if run:
+                self._receive_run(run, now)
+                run = []
+            if isinstance(item, bytes):
+                self._listener.on_text(item)
+            else:
+                self._receive_frame(item, now)
+            sid, expected = self._log_expectation()
+        if run:
+            self._receive_run(run, now)
+
+    def _log_expectation(self) -> tuple[int, int]:
+        """Session id and low offset of the LOG frame that comes next; an id that no frame has without a session."""
+        return (self._current.sid if self._current is not None else -1), self.log.expected & MASK
+
+    def _receive_run(self, run: list[bytes], now: float) -> None:
+        assert self._current is not None
+        self._current.heard_at = now
+        self._receive_log(self.log.expected, b"".join(run))
+
+    def _receive_log(self, off32: int, payload: bytes) -> None:
+        fresh = self.log.receive(off32, payload)
+        if fresh:
+            self._listener.on_log(self.log.expected - len(fresh), fresh)
+
+    def _receive_frame(self, frame: Frame, now: float) -> None:
+        type_, flag, sid, ch, off, payload = frame
+        current, pending = self._current, self._pending
+        if sid == 0:
+            if type_ == DGRAM and ch == CH_LINK:
+                self._receive_outside(payload, now)
+        elif current is not None and sid == current.sid:
+            current.heard_at = now
+            self._receive_inside(current, type_, flag, ch, off, payload, now)
+        elif pending is not None and sid == pending.sid:
+            self._receive_pending(pending, type_, payload, now)
+        elif type_ != RST and self._may_answer(now):
+            self._put(RST, sid, bytes([RstCode.UNKNOWN_SESSION]))
+
+    def _may_answer(self, now: float) -> bool:
+        if now < self._answered_at + ANSWER_INTERVAL_S:
+            return False
+        self._answered_at = now
+        return True
+
+    def _decode(self, payload: bytes) -> object:
+        try:
+            return decode_dgram(payload)
+        except RemoteProtocolError as exc:
+            self._listener.on_problem("MalformedMessage", f"a datagram was refused: {exc}")
+            return None
+
+    # -- handshake
+
+    def _receive_outside(self, payload: bytes, now: float) -> None:
+        hello = self._decode(payload)
+        if not isinstance(hello, Hello):
+            return
+        if hello.proto_max < PROTOCOL_VERSION:
+            self._listener.on_problem(
+                "VersionMismatch", f"the device speaks versions up to {hello.proto_max}, this gateway {PROTOCOL_VERSION}"
+            )
+            return
+        if self._current is not None:
+            if hello == self._current.hello:
+                return
+            self._end_away(self._current, now)
+        self._pending = offer(hello, self.known, self._pending, self._rng)
+        self._welcome(self._pending)
+
+    def _welcome(self, pending: Pending) -> None:
+        hello = pending.hello
+        pending.stored_told = self.log.stored if pending.epoch == self.known.epoch else None
+        welcome = Welcome(
+            version=PROTOCOL_VERSION,
+            sid=pending.sid,
+            boot_id=pending.boot_id,
+            echo_ms=hello.uptime_ms,
+            mtu=min(hello.mtu, self._mtu),
+            credit=self.log.window_bytes,
+            ka_ms=round(self._keepalive_s * 1000),
+            stored=pending.stored_told,
+            gateway_id=self._gateway_id,
+        )
+        self._put(DGRAM, 0, encode_dgram(welcome))
+
+    def _receive_pending(self, pending: Pending, type_: int, payload: bytes, now: float) -> None:
+        """Only READY takes the offer; anything else means that READY was lost."""
+        ready = self._decode(payload) if type_ == DGRAM else None
+        if isinstance(ready, Ready):
+            self._take_ready(pending, ready, now)
+        elif type_ != RST and self._may_answer(now):
+            self._welcome(pending)
+
+    def _take_ready(self, pending: Pending, ready: Ready, now: float) -> None:
+        is_new_epoch = pending.epoch != self.known.epoch
+        went_back = distance(ready.uptime_ms, pending.first_uptime_ms) < 0
+        self._pending = None
+        self._leave("the device began a new session", now)
+        if went_back or (not is_new_epoch and ready.next < self.log.expected):
+            self._put(RST, pending.sid, bytes([RstCode.FORGET]))
+            return
+        hello = pending.hello
+        mtu = min(hello.mtu, self._mtu)
+        control = ControlChannel(send_bytes=SEND_BYTES, window_bytes=MAX_CREDIT_BYTES, peer_credit=hello.max_msg, rto=MeasuredRto())
+        self._current = _Session(pending.sid, hello, ready, mtu, control, now, now, now)
+        self.sessions += 1
+        self.known.boot_id, self.known.epoch, self.known.uptime_ms = pending.boot_id, pending.epoch, ready.uptime_ms
+        ring_bytes = MAX_CREDIT_BYTES if hello.tx_ring is None else hello.tx_ring
+        self.log.join(min(ACK_FRAMES * mtu, max(ring_bytes // 4, 1)))
+        if is_new_epoch:
+            self.log.restart(ready.base)
+        self._listener.on_joined(Joining(hello, ready, pending.is_new_boot, is_new_epoch), now)
+        if not is_new_epoch and pending.stored_told is not None and ready.base - pending.stored_told >= HALF:
+            self._jump(ready.base, GapReason.OVERWRITTEN)
+
+    def _jump(self, offset: int, reason: GapReason) -> None:
+        if offset > self.log.expected:
+            self.log.jump(offset)
+            self._listener.on_gap(offset, None, reason)
+
+    # -- in session
+
+    def _receive_inside(self, session: _Session, type_: int, flag: int, ch: int, off: int, payload: bytes, now: float) -> None:
+        if type_ == DATA and ch == CH_LOG:
+            if session.is_lossy and self.log.is_ahead(off):
+                self._jump(unwrap(off, self.log.expected), GapReason.LOSSY_SENDER)
+            self._receive_log(off, payload)
+        elif type_ == DATA and ch == CH_CTRL:
+            self._receive_control(session, flag, off, payload, now)
+        elif type_ == ACK and ch == CH_CTRL and len(payload) == 2:
+            session.control.tx.acknowledged(off, int.from_bytes(payload, "little"), rejects=bool(flag), now=now)
+        elif type_ == SKIP and ch == CH_LOG and len(payload) == 5:
+            end = self.log.skip(off)
+            if end is not None:
+                self._listener.on_gap(end, int.from_bytes(payload[:4], "little"), payload[4])
+        elif type_ == RST:
+            self._leave(f"the device ended the session (code {payload[0] if payload else 0})", now)
+        elif type_ == DGRAM:
+            self._receive_dgram(session, self._decode(payload), now)
+
+    def _receive_dgram(self, session: _Session, message: object, now: float) -> None:
+        match message:
+            case Pong(nonce=nonce) if nonce in (0, session.ping_nonce):
+                if self.known.went_back(message.uptime_ms):
+                    self._forget(session, "its uptime went back", now)
+                    return
+                self.known.saw(message.uptime_ms)
+                self._listener.on_uptime(message.uptime_ms, now)
+                if nonce == 0 and session.away_until is not None:
+                    self._end_away(session, now)
+                    self._listener.on_away(None)
+                if session.is_lossy and message.next is not None:
+                    self._jump(message.next, GapReason.LOSSY_SENDER)
+            case Ready() if message.uptime_ms != session.ready.uptime_ms:
+                self._forget(session, "it joined the same session twice", now)
+            case _:
+                pass
+
+    def _receive_control(self, session: _Session, flag: int, off: int, payload: bytes, now: float) -> None:
+        try:
+            session.control.receive(flag, off, payload, now)
+            while self._current is session and (data := session.control.take(now)) is not None:
+                message = decode_control(data)
+                if isinstance(message, Notification) and message.method == Method.AWAY:
+                    self._begin_away(session, Away.from_map(message.body), now)
+                else:
+                    self._listener.on_message(message, now)
+        except RemoteProtocolError as exc:
+            self._listener.on_problem("MalformedMessage", str(exc))
+            if self._current is session:
+                self.reset(f"it sent a message that breaks the protocol: {exc}", now)
+
+    def send(self, message: bytes) -> bool:
+        """Queue a CTRL message; False when there is no room or no session."""
+        return self._current is not None and self._current.control.send(message)
+
+    def reset(self, why: str, now: float) -> None:
+        """End the session because of what the device sent."""
+        if self._current is not None:
+            self._put(RST, self._current.sid, bytes([RstCode.PROTOCOL_ERROR]))
+            self._leave(why, now)
+
+    def _forget(self, session: _Session, why: str, now: float) -> None:
+        self._put(RST, session.sid, bytes([RstCode.FORGET]))
+        self._leave(why, now)
+
+    def _leave(self, why: str, now: float) -> None:
+        if self._current is not None:
+            self.retransmits += self._current.control.tx.retransmits
+            self._current = None
+            self._listener.on_left(why, now)
+
+    # -- AWAY
+
+    def _begin_away(self, session: _Session, away: Away, now: float) -> None:
+        session.away_until = now + min(away.duration_ms / 1000, MAX_AWAY_S) + AWAY_EXTRA_S
+        self._listener.on_away(away)
+
+    def _end_away(self, session: _Session, now: float) -> None:
+        if session.away_until is not None:
+            session.away_until = None
+            session.heard_at = session.sent_at = session.pinged_at = now
+            session.control.tx.resume(now)
+
+    # -- bytes out
+
+    def stored(self, upto: int, now: float) -> None:
+        """LOG bytes before upto, of the current epoch, are durable: only this makes ACKs and credit."""
+        self.log.store(upto, now)
+
+    def data_to_send(self, now: float) -> bytes:
+        """What to write next, at most two frames; call again after it was written until it is empty."""
+        out: list[bytes] = []
+        while len(out) < FRAMES_AT_ONCE and (frame := self._next_frame(now)) is not None:
+            out.append(frame)
+        if not out:
+            self._idle = True
+            return b""
+        self.tx_frames += len(out)
+        if self._current is not None:
+            self._current.sent_at = now
+        lead, self._idle = b"\0" if self._idle else b"", False
+        return lead + b"".join(out)
+
+    def _next_frame(self, now: float) -> bytes | None:
+        """LINK before CTRL before ACK."""
+        if self._link:
+            return self._link.popleft()
+        session = self._current
+        if session is None:
+            return None
+        if session.away_until is None:
+            outgoing = session.control.poll(min(session.mtu, self._line_payload), now)
+            if outgoing is not None:
+                type_, flag, off, payload = outgoing
+                return encode_frame(type_, flag, session.sid, CH_CTRL, low(off), payload)
+        if (ack := session.control.poll_ack(now)) is not None:
+            return _ack_frame(session.sid, CH_CTRL, ack)
+        if (ack := self.log.poll_ack(now)) is not None:
+            return _ack_frame(session.sid, CH_LOG, ack)
+        return None
+
+    def _put(self, type_: int, sid: int, payload: bytes) -> None:
+        frame = encode_frame(type_, 0, sid, CH_LINK, 0, payload)
+        if frame not in self._link:
+            self._link.append(frame)
+
+    # -- time
+
+    def next_deadline(self) -> float | None:
+        """When to call handle_deadline (and then data_to_send), or None."""
+        session = self._current
+        text = self._deframer.next_deadline()
+        if session is None:
+            return text
+        if session.away_until is not None:
+            return earliest(session.away_until, self.log.next_deadline(), text)
+        return earliest(self._ping_at(session), self._silent_at(session), self.log.next_deadline(), session.control.next_deadline(), text)
+
+    def handle_deadline(self, now: float) -> None:
+        for text in self._deframer.handle_deadline(now):
+            self._listener.on_text(text)
+        session = self._current
+        if session is None:
+            return
+        if session.away_until is not None:
+            if now >= session.away_until:
+                self._leave("it went away and did not come back in time", now)
+            return
+        session.control.handle_deadline(now)
+        silent_at, ping_at = self._silent_at(session), self._ping_at(session)
+        if silent_at is not None and now >= silent_at:
+            self._leave(f"nothing was heard for {SILENCE_KEEPALIVES * self._keepalive_s:g} s", now)
+        elif session.control.is_stuck(now):
+            self._leave("it does not acknowledge requests", now)
+        elif ping_at is not None and now >= ping_at:
+            session.pinged_at = now
+            session.ping_nonce = self._rng.randint(1, MASK)
+            self._put(DGRAM, session.sid, encode_dgram(Ping(session.ping_nonce)))
+
+    def _ping_at(self, session: _Session) -> float | None:
+        """One keepalive after the last time that something was sent, or heard, whichever is older; not twice within one."""
+        if not self._keepalive_s:
+            return None
+        return max(min(session.sent_at, session.heard_at), session.pinged_at) + self._keepalive_s
+
+    def _silent_at(self, session: _Session) -> float | None:
+        return session.heard_at + SILENCE_KEEPALIVES * self._keepalive_s if self._keepalive_s else None
+
+
+def _ack_frame(sid: int, ch: int, ack: OutgoingAck) -> bytes:
+    rejects, off, credit = ack
+    return encode_frame(ACK, rejects, sid, ch, low(off), credit.to_bytes(2, "little"))
+
+
+def _payload_in(span_s: float, line_bytes_per_s: float | None) -> int:
+    """How long a payload may be on this line; never less than what every device accepts."""
+    if line_bytes_per_s is None:
+        return MAX_CREDIT_BYTES
+    return max(MIN_MTU, int(span_s * line_bytes_per_s) - HEADER_BYTES - FCS_BYTES - 2)
