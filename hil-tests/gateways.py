@@ -67,13 +67,13 @@ class Gateway:
         self.configuration = {
             "apiVersion": "wirelet.dev/v1alpha1",
             "kind": "GatewayConfiguration",
-            "runtimeDirectory": str(folder / "runtime"),
+            "runtimeDirectory": str(folder / "run"),
             "stateDirectory": str(folder / "state"),
             **configuration,
         }
         self.config_file = folder / "gateway.yaml"
         self.config_file.write_text(json.dumps(self.configuration, indent=2))  # JSON is YAML
-        self.socket = folder / "runtime" / "wirelet.sock"
+        self.socket = folder / "run" / "wirelet.sock"  # short: a socket has 107 bytes for its path
         argv = [*WIRELET, "run", "--config", str(self.config_file), *options]
         self.process = Process("gateway", argv, folder / "gateway.log", reaper)
 

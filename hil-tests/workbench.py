@@ -31,7 +31,7 @@ class Workbench:
 
     def gateway(self, configuration: Mapping[str, Any], *options: str, wait: bool = True) -> Gateway:
         """Start a gateway with this configuration; options are those of `wirelet run`."""
-        gateway = Gateway(self.folder / f"gateway-{next(self._numbers)}", self._reaper, configuration, *options)
+        gateway = Gateway(self.folder / f"gw-{next(self._numbers)}", self._reaper, configuration, *options)
         self._started.append(gateway.process)
         gateway.start() if wait else gateway.process.start()
         return gateway
