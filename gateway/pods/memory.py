@@ -8,7 +8,7 @@ clocks are passed in.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gateway.pods.restart import Streak, is_finished, streak
@@ -73,11 +73,17 @@ class PodMemory:
     ended: dict[str, Ended] = field(default_factory=dict)
     refusals: dict[str, Refusal] = field(default_factory=dict)
     kicked_at: float | None = None
+    """When something changed that may let a refused container start."""
+    asked: object = None
+    """What of the pod steers a start: a change kicks."""
     stops: dict[str, Stopping] = field(default_factory=dict)
     failure: Failure | None = None
     deadline_at: float | None = None
     """When activeDeadlineSeconds are over."""
-    failed_writes: int = 0
+    reject_at: float | None = None
+    """When a rejection that still stands makes the pod Failed."""
+    failures: int = 0
+    """Looks in a row that found the source unavailable."""
     finished_at: float | None = None
     """When the object was last asked to go."""
     is_released: bool = False
@@ -86,13 +92,16 @@ class PodMemory:
     status: JsonObject | None = None
     """As last written."""
     backoff_told: dict[str, int] = field(default_factory=dict)
-    """Container -> the gen whose back-off was told by an event."""
+    """Container -> the restartCount at which an event told of its back-off."""
 
     def look(self, pod: PodView, attempts: Mapping[str, Sequence[Attempt]], observed: PodObservation, now: float, now_wall: float) -> None:
         """Take note of what is seen now. Call before plan and status."""
         self.was_in_source = True
         self.missing_since = None
         self.grace_s = pod.grace_s
+        asked = (pod.generation, dict(pod.annotations))
+        if asked != self.asked:
+            self.asked, self.kicked_at = asked, now
         for name, history in attempts.items():
             ended = [attempt for attempt in history if attempt.state is AttemptState.EXITED]
             known = self.ended.get(name)
@@ -130,6 +139,11 @@ class PodMemory:
         delay_s = min(RETRY_MAX_S, RETRY_FIRST_S * 2 ** min(tries - 1, 16)) * jitter
         self.refusals[container] = Refusal(reason, message, now, now + delay_s, tries)
         return before is None or (before.reason, before.message) != (reason, message)
+
+    def retry_not_after(self, container: str, at: float) -> None:
+        """Bring the next try of a refused container forward."""
+        refusal = self.refusals[container]
+        self.refusals[container] = replace(refusal, retry_at=min(refusal.retry_at, at))
 
     def may_start_at(self, container: str) -> float | None:
         """When the next try of a refused container is due; None if nothing refused it."""

@@ -1,6 +1,6 @@
 """How fast pods may become Failed: a rejected pod of a ReplicaSet is replaced at once, and the replacement is rejected too.
 
-One replica made 201 pod objects in 20 s. So a rejection is published after a delay that grows with every rejection for the same owner. Pure.
+One replica made 201 pod objects in 20 s. So a rejection is published after a delay that grows with every rejection for one owner. Pure.
 """
 
 from __future__ import annotations

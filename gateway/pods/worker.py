@@ -1,0 +1,259 @@
+"""One look at one pod: do what plan says, write the status that follows, tell people by events.
+
+A start goes out before any status is written, so that a quick device costs one write; only a start that takes long is told as
+ContainerCreating meanwhile. The object is removed only after its last status is written. It decides nothing that plan could decide.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Sequence
+from typing import Final, assert_never
+
+import anyio
+
+from gateway.pods.clock import Clock
+from gateway.pods.conditions import DISCONNECTED
+from gateway.pods.containers import CRASH_LOOP
+from gateway.pods.env import References, needed_references
+from gateway.pods.fields import unknown_fields
+from gateway.pods.lifecycle import FINISH_AGAIN_S, Action, Finish, Plan, Release, StartContainer, StopContainer, plan
+from gateway.pods.memory import Failure, PodMemory, Stopping
+from gateway.pods.node import NodeAddresses
+from gateway.pods.pacing import RejectionPacer
+from gateway.pods.queue import wait_or_deadline
+from gateway.pods.refusal import CONFIG_ERROR, TranslationError
+from gateway.pods.seams import (
+    AdmissionRejected,
+    JsonObject,
+    PodObservation,
+    PodSource,
+    PodUid,
+    SourceUnavailable,
+    StartRefused,
+    StatusSink,
+    Workloads,
+)
+from gateway.pods.status import build_status
+from gateway.pods.translate import admit, claims_of, translate
+from gateway.pods.view import ContainerView, PodView
+from gateway.pods.witness import witnessed
+
+SLOW_START_S: Final = 0.1
+"""A start that takes longer is told meanwhile; below it, one write is cheaper than two."""
+AGAIN_S: Final = 1.0
+"""Pause before actions that changed nothing are done again: a bound on what a bug can cost."""
+MAX_UNKNOWN_FIELDS: Final = 10
+"""Named in one event; a hostile object may have thousands."""
+NORMAL: Final = "Normal"
+WARNING: Final = "Warning"
+
+_logger = logging.getLogger(__name__)
+
+
+class PodWorker:
+    """Stateless between looks but for the pacing of rejections; the pod's memory is passed in."""
+
+    def __init__(
+        self, source: PodSource, sink: StatusSink, workloads: Workloads, node: NodeAddresses, clock: Clock, rng: random.Random
+    ) -> None:
+        self._source = source
+        self._sink = sink
+        self._workloads = workloads
+        self._node = node
+        self._clock = clock
+        self._rng = rng
+        self._pacer = RejectionPacer()
+
+    async def look_at(self, pod: PodView, memory: PodMemory) -> float | None:
+        """Bring a pod that the source has one step on; when to look again. Raises SourceUnavailable."""
+        if not memory.was_in_source:
+            self._tell_unknown_fields(pod)
+        decided = self._decide(pod, memory)
+        steps = [action for action in decided.actions if isinstance(action, StartContainer | StopContainer)]
+        if any(isinstance(step, StartContainer) for step in steps):
+            await self._do_or_tell(pod, memory, steps)
+        else:
+            await self._do(pod, memory, steps)
+        following = self._decide(pod, memory) if steps else decided
+        await self._write_status(pod, memory)
+        if Finish() in decided.actions:
+            await self._sink.finish(pod.object)
+            memory.finished_at = self._clock.now()
+            return memory.finished_at + FINISH_AGAIN_S
+        return self._next_look(pod, memory, decided, following, has_acted=bool(steps))
+
+    async def look_at_gone(self, uid: PodUid, memory: PodMemory) -> float | None:
+        """Let go of a pod that the source does not have (any more); when to look again."""
+        now = self._clock.now()
+        if memory.missing_since is None:
+            memory.missing_since = now
+        decided = plan(None, self._workloads.observe(uid), memory, now)
+        for action in decided.actions:
+            match action:
+                case StopContainer(container, gen, grace_s):
+                    memory.stops[container] = Stopping(gen, grace_s)
+                    await self._workloads.stop(uid, container, grace_s)
+                case Release():
+                    await self._workloads.release(uid)
+                    memory.is_released = True
+                case StartContainer() | Finish():
+                    raise AssertionError(f"planned {action} for a pod that is gone")
+                case _:
+                    assert_never(action)
+        return decided.requeue_at
+
+    # -- seeing
+
+    def _observe(self, pod: PodView, memory: PodMemory) -> PodObservation:
+        observed = self._workloads.observe(pod.uid)
+        attempts = witnessed(pod, observed)
+        was_shown = memory.link_shown
+        memory.look(pod, attempts, observed, self._clock.now(), self._clock.wall())
+        if memory.link_shown is not was_shown and attempts:
+            self._tell_link(pod, observed, is_connected=memory.link_shown)
+        return observed
+
+    def _decide(self, pod: PodView, memory: PodMemory) -> Plan:
+        return plan(pod, self._observe(pod, memory), memory, self._clock.now())
+
+    def _next_look(self, pod: PodView, memory: PodMemory, decided: Plan, following: Plan, *, has_acted: bool) -> float | None:
+        now = self._clock.now()
+        link_at = memory.link_changes_at(self._workloads.observe(pod.uid).connected)
+        instants = [at for at in (following.requeue_at, link_at) if at is not None]
+        if has_acted and following.actions:
+            instants.append(now if following.actions != decided.actions else now + AGAIN_S)
+        return min(instants, default=None)
+
+    # -- acting
+
+    async def _do_or_tell(self, pod: PodView, memory: PodMemory, steps: Sequence[Action]) -> None:
+        """Do the steps; if they take long, write what is known meanwhile."""
+        done = anyio.Event()
+
+        async def do() -> None:
+            await self._do(pod, memory, steps)
+            done.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(do)
+            await wait_or_deadline(done, self._clock, self._clock.now() + SLOW_START_S)
+            if not done.is_set():
+                try:
+                    await self._write_status(pod, memory)
+                except SourceUnavailable:
+                    _logger.info("Cannot tell about a slow start, the start goes on", extra={"uid": pod.uid, "pod": pod.name})
+
+    async def _do(self, pod: PodView, memory: PodMemory, steps: Sequence[Action]) -> None:
+        for step in steps:
+            match step:
+                case StartContainer(container, gen):
+                    await self._start(pod, memory, pod.container(container), gen)
+                case StopContainer(container, gen, grace_s):
+                    await self._stop(pod, memory, container, gen, grace_s)
+                case Finish() | Release():
+                    raise AssertionError(f"{step} is no step")
+                case _:
+                    assert_never(step)
+
+    async def _stop(self, pod: PodView, memory: PodMemory, container: str, gen: int, grace_s: float) -> None:
+        asked = memory.stops.get(container)
+        memory.stops[container] = Stopping(gen, grace_s)
+        if asked is None or asked.gen != gen:
+            self._sink.event(pod.object, NORMAL, "Killing", f"Stopping container {container}", container)
+        await self._workloads.stop(pod.uid, container, grace_s)
+
+    async def _start(self, pod: PodView, memory: PodMemory, container: ContainerView, gen: int) -> None:
+        if memory.failure is not None:
+            return  # a container before this one was rejected, and the pod with it
+        try:
+            admit(pod)
+            claims = claims_of(pod)
+            program = translate(pod, container, await self._references(pod, container), self._node)
+            await self._workloads.start(pod.identity, container.name, gen, program, claims)
+        except SourceUnavailable as error:
+            self._refused(pod, memory, container, StartRefused(CONFIG_ERROR, f"cannot read what the environment refers to: {error}"))
+        except StartRefused as refused:
+            if pod.is_daemon and isinstance(refused, TranslationError) and refused.is_unsupported:
+                # A DaemonSet puts a pod on every node: one that waits here for ever would hold up its roll-out.
+                self._rejected(pod, memory, container, AdmissionRejected("UnsupportedPod", refused.message))
+            else:
+                self._refused(pod, memory, container, refused)
+        except AdmissionRejected as rejected:
+            self._rejected(pod, memory, container, rejected)
+        else:
+            self._started(pod, memory, container, gen)
+
+    async def _references(self, pod: PodView, container: ContainerView) -> References:
+        needed = needed_references([container])
+        return References(
+            {name: await self._source.config_map(pod.namespace, name) for name in sorted(needed.config_maps)},
+            {name: await self._source.secret(pod.namespace, name) for name in sorted(needed.secrets)},
+        )
+
+    def _started(self, pod: PodView, memory: PodMemory, container: ContainerView, gen: int) -> None:
+        memory.refusals.pop(container.name, None)
+        memory.reject_at = None
+        device = self._workloads.observe(pod.uid).devices.get(container.name, "unknown")
+        pulled = f'Container image "{container.image}" already present on device {device}'
+        self._sink.event(pod.object, NORMAL, "Pulled", pulled, container.name)
+        self._sink.event(pod.object, NORMAL, "Created", "Container created", container.name)
+        self._sink.event(pod.object, NORMAL, "Started", "Container started", container.name)
+        _logger.info(
+            "Container started", extra={"uid": pod.uid, "pod": pod.name, "container": container.name, "gen": gen, "device": device}
+        )
+
+    def _refused(self, pod: PodView, memory: PodMemory, container: ContainerView, refused: StartRefused) -> None:
+        is_new = memory.refuse(container.name, refused.reason, refused.message, self._clock.now(), self._rng.uniform(0.8, 1.0))
+        if is_new and refused.reason == CONFIG_ERROR:
+            self._sink.event(pod.object, WARNING, "Failed", f"Error: {refused.message}", container.name)
+        elif is_new:
+            self._sink.event(pod.object, WARNING, refused.reason, refused.message, container.name)
+
+    def _rejected(self, pod: PodView, memory: PodMemory, container: ContainerView, rejected: AdmissionRejected) -> None:
+        """Failed, but not faster than the owner's replacements may come; until then it waits, and may still find room."""
+        now = self._clock.now()
+        if memory.reject_at is None:
+            memory.reject_at = now + self._pacer.delay_s(pod.controller_uid, now)
+        if now >= memory.reject_at:
+            memory.failure = Failure(rejected.reason, rejected.message)
+            self._sink.event(pod.object, WARNING, rejected.reason, rejected.message)
+            return
+        memory.refuse(container.name, rejected.reason, rejected.message, now)
+        memory.retry_not_after(container.name, memory.reject_at)
+
+    # -- telling
+
+    async def _write_status(self, pod: PodView, memory: PodMemory) -> None:
+        observed = self._observe(pod, memory)
+        if pod.is_terminal and not observed.attempts and memory.failure is None:
+            return  # it ended in an earlier life of the gateway, and nobody here knows better
+        if pod.is_deleting and not witnessed(pod, observed):
+            return  # it never ran and goes at once
+        status = build_status(pod, observed, memory, self._clock.now(), self._clock.wall(), self._node)
+        self._tell_back_offs(pod, memory, status)
+        await self._sink.write_status(pod.object, status)
+        memory.status = status
+
+    def _tell_unknown_fields(self, pod: PodView) -> None:
+        paths = list(unknown_fields(pod))
+        if paths:
+            shown = ", ".join(paths[:MAX_UNKNOWN_FIELDS]) + (" ..." if len(paths) > MAX_UNKNOWN_FIELDS else "")
+            self._sink.event(pod.object, WARNING, "UnknownFields", f"Ignored, not known to this gateway: {shown}")
+
+    def _tell_back_offs(self, pod: PodView, memory: PodMemory, status: JsonObject) -> None:
+        for container in (*status.get("initContainerStatuses", ()), *status["containerStatuses"]):
+            name, restarts = container["name"], container["restartCount"]
+            if container["state"].get("waiting", {}).get("reason") != CRASH_LOOP or memory.backoff_told.get(name) == restarts:
+                continue
+            memory.backoff_told[name] = restarts
+            message = f"Back-off restarting failed container {name} in pod {pod.name}_{pod.namespace}({pod.uid})"
+            self._sink.event(pod.object, WARNING, "BackOff", message, name)
+
+    def _tell_link(self, pod: PodView, observed: PodObservation, *, is_connected: bool) -> None:
+        devices = ", ".join(sorted(set(observed.devices.values()))) or "unknown"
+        if is_connected:
+            self._sink.event(pod.object, NORMAL, "DeviceConnected", f"Device {devices} is connected again")
+        else:
+            self._sink.event(pod.object, WARNING, DISCONNECTED, f"No connection to device {devices}; what runs there goes on")
