@@ -18,6 +18,7 @@ import json
 import os
 import random
 import socket
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,8 @@ WATCH_TIMEOUT_S: Final = (300, 600)
 """The server ends a watch after a time between these, so that many gateways do not come back together."""
 WATCH_SILENCE_S: Final = 180.0
 """The API server sends a bookmark about once a minute; three missing ones mean a dead peer."""
+CLOSE_TIMEOUT_S: Final = 2.0
+CLOSE_POLL_S: Final = 0.005
 DEAD_PEER_MS: Final = 30_000
 """A cut network is noticed by TCP within this, below the lease's 40 s."""
 
@@ -87,10 +90,12 @@ class Listing:
 class KubeApi:
     """One identity at one API server. Made by connect(), ended by aclose(); or `async with await KubeApi.connect(...)`."""
 
-    def __init__(self, requests: ApiClient, watches: ApiClient, connectors: tuple[BaseConnector, BaseConnector]) -> None:
+    def __init__(self, requests: ApiClient, watches: ApiClient) -> None:
+        """For connect()."""
         self._requests = requests
         self._watches = watches
-        self._connectors = connectors
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self._connectors = (self._pool(requests, WRITES_IN_FLIGHT + READS_IN_FLIGHT), self._pool(watches, 0))
         self._writes = anyio.CapacityLimiter(WRITES_IN_FLIGHT)
         self._reads = anyio.CapacityLimiter(READS_IN_FLIGHT)
 
@@ -101,12 +106,7 @@ class KubeApi:
         Raises ConfigError when the file or a certificate that it names cannot be used.
         """
         # The client library reads files and may start a credential plugin; in a thread that cannot hold up a device.
-        requests, watches = await to_thread.run_sync(_open_clients, kubeconfig, user_agent)
-        connectors = (_connector(requests, WRITES_IN_FLIGHT + READS_IN_FLIGHT), _connector(watches, 0))
-        for client, connector in zip((requests, watches), connectors, strict=True):
-            # trust_env makes aiohttp look for a netrc and a proxy in a thread for each request: half of all CPU.
-            client.configuration.client_session_kwargs = {"trust_env": False, "connector": connector}
-        return cls(requests, watches, connectors)
+        return cls(*await to_thread.run_sync(_open_clients, kubeconfig, user_agent))
 
     async def __aenter__(self) -> Self:
         return self
@@ -116,11 +116,14 @@ class KubeApi:
 
     async def aclose(self) -> None:
         """Close every connection; running watches end with Unavailable. May be called twice."""
-        with anyio.CancelScope(shield=True), anyio.move_on_after(CONNECT_TIMEOUT_S):
+        with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
             for client in (self._requests, self._watches):
                 await client.close()  # type: ignore[no-untyped-call]  # the package is annotated in part
             for connector in self._connectors:
                 await connector.close()
+            # The connector forgets connections that were given up in the middle (a watch), and TLS closes in steps.
+            while any(sock.fileno() >= 0 for sock in self._sockets):  # noqa: ASYNC110 - asyncio tells nobody when a socket is closed
+                await anyio.sleep(CLOSE_POLL_S)
 
     @property
     def server(self) -> str:
@@ -183,6 +186,26 @@ class KubeApi:
             yield _watch_events(response)
         finally:
             response.close()  # not released: the rest of a watch is of no use to the next request
+
+    def _pool(self, client: ApiClient, limit: int) -> BaseConnector:
+        """Connections of our own making for a client, at most `limit` (0: any number)."""
+        import aiohttp
+
+        connector = aiohttp.TCPConnector(ssl=client.rest_client.ssl_context, limit=limit, socket_factory=self._socket)
+        # trust_env makes aiohttp look for a netrc and a proxy in a thread for each request: half of all CPU.
+        client.configuration.client_session_kwargs = {"trust_env": False, "connector": connector}
+        return connector
+
+    def _socket(self, address: tuple[Any, ...]) -> socket.socket:
+        """A socket that notices a peer that vanished without a word: an idle watch sends nothing that could fail."""
+        made = socket.socket(address[0], address[1], address[2])
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, DEAD_PEER_MS // 2000)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, DEAD_PEER_MS // 6000)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_PEER_MS)
+        self._sockets.add(made)
+        return made
 
     async def _request(
         self, method: str, path: str, params: Mapping[str, str] | None, body: JsonObject | None = None, content_type: str | None = None
@@ -285,24 +308,6 @@ def _timeout(total_s: float | None, silence_s: float | None = None) -> object:
     import aiohttp
 
     return aiohttp.ClientTimeout(total=total_s, sock_connect=CONNECT_TIMEOUT_S, sock_read=silence_s)
-
-
-def _connector(client: ApiClient, limit: int) -> BaseConnector:
-    import aiohttp
-
-    context = client.rest_client.ssl_context
-    return aiohttp.TCPConnector(ssl=context, limit=limit, socket_factory=functools.partial(_socket, dead_peer_ms=DEAD_PEER_MS))
-
-
-def _socket(address: tuple[Any, ...], *, dead_peer_ms: int) -> socket.socket:
-    """A socket that notices a peer that vanished without a word: an idle watch sends nothing that could fail."""
-    made = socket.socket(address[0], address[1], address[2])
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, dead_peer_ms // 2000)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, dead_peer_ms // 6000)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, dead_peer_ms)
-    return made
 
 
 def _open_clients(kubeconfig: str | None, user_agent: str) -> tuple[ApiClient, ApiClient]:
