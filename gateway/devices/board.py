@@ -57,12 +57,23 @@ class Board:
     problem: str = ""
     """Why there is no session, or what is wrong with it, for people."""
     is_dirty: bool = False
+    last_seen_s: float | None = None
+    """Unix seconds of its last message."""
     changed: anyio.Event = field(default_factory=anyio.Event)
     """Set and renewed at every change; waiters take it before they look."""
 
     def touch(self) -> None:
         self.changed.set()
         self.changed = anyio.Event()
+
+    @property
+    def state(self) -> str:
+        """One CamelCase word for a table."""
+        if self.is_dirty:
+            return "Dirty"
+        if self.is_ready:
+            return "Away" if self.is_away_by_itself else "Ready"
+        return "Disconnected" if self.has_ever_listed else "Connecting"
 
     def is_allocatable(self, now: float) -> bool:
         """Its slots count: connected, or away for no longer than the class's grace, and not dirty."""

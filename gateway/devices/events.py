@@ -64,7 +64,8 @@ class _Draining:
 class DeviceEvents:
     """One object for all devices. run() owns the tasks that must not hold up a device's events."""
 
-    def __init__(self, boards: Mapping[str, Board], book: RunBook, loop_time: Callable[[], float]) -> None:
+    def __init__(self, boards: Mapping[str, Board], book: RunBook, loop_time: Callable[[], float], wall_clock: Callable[[], float]) -> None:
+        self._wall_clock = wall_clock
         self._boards = boards
         self._book = book
         self._loop_time = loop_time
@@ -88,6 +89,7 @@ class DeviceEvents:
 
     async def store(self, device: str, output: Output) -> None:
         board = self._boards[device]
+        board.last_seen_s = self._wall_clock()
         board.output.store(output)
         await self._drained(board)
 
@@ -103,6 +105,8 @@ class DeviceEvents:
 
     async def happened(self, device: str, event: Event) -> None:
         board = self._boards[device]
+        if not isinstance(event, Left):
+            board.last_seen_s = self._wall_clock()
         match event:
             case Joined():
                 self._joined(board, event)

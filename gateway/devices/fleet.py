@@ -9,12 +9,10 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import anyio
-from transports.protocols.framed import FramedProtocol
 
 from gateway.config import ClassSection, Configuration, DeviceSection, HookSection
 from gateway.devices.board import Board, Hook
@@ -29,24 +27,10 @@ from gateway.logs.store import LogStore
 from gateway.pods.seams import PodUid
 from transports.device import Device
 from transports.link import LinkOpener
+from transports.protocols.framed import FramedProtocol
 
 BITS_PER_BYTE: Final = 10
 """8N1: a start bit, eight data bits, a stop bit."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceRow:
-    """One line of `wirelet get devices`."""
-
-    name: str
-    class_name: str
-    link: str
-    state: str
-    slots: int
-    used: int
-    boots: int
-    programs: tuple[str, ...]
-    message: str
 
 
 class Fleet:
@@ -73,7 +57,7 @@ class Fleet:
         runs = Runs(ledger.entries())
         self._book = RunBook(runs, ledger, logs, pod_changed, wall_clock)
         self.boards: dict[str, Board] = {}
-        self.events = DeviceEvents(self.boards, self._book, loop_time)
+        self.events = DeviceEvents(self.boards, self._book, loop_time, wall_clock)
         self.workloads = DeviceWorkloads(self.boards, self._book, self.events, loop_time)
         for section in configuration.devices:
             self._add(section, configuration.class_of(section), runs, logs, checkpoints, gateway_id)
@@ -110,28 +94,22 @@ class Fleet:
         ends = [board.away_since + board.grace_s for board in self.boards.values() if board.away_since is not None]
         return min((end for end in ends if end > now), default=None)
 
-    def rows(self) -> list[DeviceRow]:
-        return [self._row(board) for board in self.boards.values()]
+    def slots_used(self, device: str) -> int:
+        return self._book.slots_of(device)[0]
+
+    def problems(self) -> dict[str, str]:
+        """device -> why it cannot take workloads now."""
+        return {
+            board.name: board.problem or board.state
+            for board in self.boards.values()
+            if board.is_dirty or not (board.is_ready or board.is_away_by_itself)
+        }
 
     def device_of(self, uid: PodUid) -> str:
         """The devices of a pod, for a table."""
         return ",".join(sorted(set(self._book.devices_of(uid).values())))
 
     # -- private
-
-    def _row(self, board: Board) -> DeviceRow:
-        used, _ = self._book.slots_of(board.name)
-        return DeviceRow(
-            name=board.name,
-            class_name=board.class_name,
-            link=board.link_name,
-            state=_state(board),
-            slots=board.slots,
-            used=used,
-            boots=board.boots,
-            programs=tuple(program.name for program in board.inventory.programs),
-            message=board.problem,
-        )
 
     def _add(
         self,
@@ -197,11 +175,3 @@ def open_link(section: DeviceSection, class_section: ClassSection) -> tuple[Link
 
 def _hook(section: HookSection | None) -> Hook | None:
     return None if section is None else Hook(section.command, section.deadline)
-
-
-def _state(board: Board) -> str:
-    if board.is_dirty:
-        return "Dirty"
-    if board.is_ready:
-        return "Away" if board.is_away_by_itself else "Ready"
-    return "Disconnected" if board.has_ever_listed else "Connecting"

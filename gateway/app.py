@@ -1,0 +1,155 @@
+"""The composition root: the only place that builds everything, and the only one that knows whether there is a cluster.
+
+One task group holds the whole gateway. SIGTERM and SIGINT end it; devices go on with what they run, and rings, checkpoints and ledger
+stay for the next start.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import anyio
+from anyio.abc import SocketAttribute, SocketListener
+
+from gateway.config import Configuration
+from gateway.devices.fleet import Fleet
+from gateway.devices.ledger import Ledger
+from gateway.directories import Directories
+from gateway.endpoint import AttemptLogs, BoardLogs, DeviceRows, SourcePods
+from gateway.errors import ConfigError
+from gateway.kubelet.listeners import listen_tcp, listen_unix
+from gateway.kubelet.routes import Endpoint, kubelet_routes, local_routes
+from gateway.kubelet.seams import EventTable, PodDirectory
+from gateway.kubelet.server import HttpServer
+from gateway.logs.clock import SystemClock
+from gateway.logs.store import LogStore
+from gateway.pods.controller import PodController
+from gateway.pods.node import NodeAddresses
+from gateway.pods.seams import PodSource, PodUid, StatusSink
+
+_logger = logging.getLogger(__name__)
+
+
+class Gateway:
+    """What both modes share. Built once, run once."""
+
+    def __init__(self, configuration: Configuration, directories: Directories) -> None:
+        """Opens the ledger and the rings of the last run. Raises ConfigError; blocks, so build it before the loop has work."""
+        self.configuration = configuration
+        self._directories = directories
+        self._controller: PodController | None = None
+        try:
+            directories.make()
+            self._ledger = Ledger(directories.ledger)
+        except (OSError, ValueError) as error:
+            raise ConfigError([("stateDirectory", str(error))]) from error
+        self._logs = LogStore(directories.rings, budget_bytes=configuration.logs.budget, ring_bytes=configuration.logs.ring)
+        self._logs.reopen_all()
+        self.fleet = Fleet(
+            configuration,
+            ledger=self._ledger,
+            logs=self._logs,
+            checkpoints=directories.checkpoints,
+            pod_changed=self._pod_changed,
+            wall_clock=time.time,
+        )
+
+    def _pod_changed(self, uid: PodUid) -> None:
+        if self._controller is not None:
+            self._controller.changed(uid)
+
+    async def run(
+        self,
+        source: PodSource,
+        sink: StatusSink,
+        events: EventTable,
+        surroundings: Callable[[PodDirectory, AttemptLogs], Awaitable[None]],
+    ) -> None:
+        """Until a signal. surroundings is what else the mode runs; it gets what the HTTPS endpoint shows."""
+        clock = SystemClock()
+        pods = SourcePods(source, self.fleet)
+        logs = AttemptLogs(self._logs, clock)
+        device_logs = BoardLogs(self._logs, self.fleet, clock)
+        node = self.configuration.node
+        addresses = NodeAddresses(host_ip=node.address, allocatable=node.capacity)
+        self._controller = PodController(source, sink, self.fleet.workloads, node_addresses=addresses)
+        local = Endpoint((*kubelet_routes(pods, logs), *local_routes(pods, DeviceRows(self.fleet), events, device_logs)))
+        socket = await listen_unix(self._directories.socket)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_end_on_signal, tasks.cancel_scope)
+                tasks.start_soon(HttpServer(local).serve, socket)
+                tasks.start_soon(self.fleet.run)
+                tasks.start_soon(self._controller.run)
+                tasks.start_soon(surroundings, pods, logs)
+        finally:
+            self._logs.close()
+            self.fleet.close()
+            self._ledger.close()
+
+
+async def run_standalone(configuration: Configuration, directories: Directories, manifests: Path) -> None:
+    """Pods from a folder, statuses in a table, no cluster."""
+    from gateway.pods.manifests import ManifestDirectory  # each mode loads only its own
+    from gateway.pods.table import StatusTable
+
+    gateway = Gateway(configuration, directories)
+    source = ManifestDirectory(manifests, configuration.node.name)
+    table = StatusTable(source)
+
+    async def surroundings(_pods: PodDirectory, _logs: AttemptLogs) -> None:
+        _logger.info("gateway runs without a cluster", extra={"path": str(manifests)})
+        await source.run()
+
+    await gateway.run(source, table, table, surroundings)
+
+
+async def run_in_cluster(configuration: Configuration, directories: Directories) -> None:
+    """A node of the cluster that cluster.kubeconfig names."""
+    from gateway.cluster import Cluster  # standalone never loads the API client
+    from gateway.kube.api import KubeApi
+    from gateway.kubelet.auth import Gatekeeper
+    from gateway.kubelet.tls import serving_tls
+
+    node, server = configuration.node, configuration.server
+    if configuration.cluster is None:
+        raise ConfigError([("cluster.kubeconfig", "is required; or run with --standalone")])
+    gateway = Gateway(configuration, directories)
+    tls = await serving_tls(
+        cert_file=server.cert_file,
+        key_file=server.key_file,
+        client_ca=server.client_ca,
+        state_directory=directories.state,
+        node_name=node.name,
+        addresses=[node.address],
+    )
+    listeners = await listen_tcp(server.address, server.port)
+    async with await KubeApi.connect(configuration.cluster.kubeconfig) as api:
+        cluster = Cluster(api, configuration, gateway.fleet)
+
+        async def surroundings(pods: PodDirectory, logs: AttemptLogs) -> None:
+            endpoint = Endpoint(kubelet_routes(pods, logs), Gatekeeper(api, node.name))
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(HttpServer(endpoint, tls.context).serve, *listeners)
+                await cluster.run(_port(listeners), is_self_signed=tls.is_self_signed, when_registered=_say_registered)
+
+        def _say_registered() -> None:
+            _logger.info("node is registered", extra={"node": node.name})
+
+        await gateway.run(cluster.source, cluster.sink, cluster, surroundings)
+
+
+def _port(listeners: list[SocketListener]) -> int:
+    return int(listeners[0].extra(SocketAttribute.local_port))
+
+
+async def _end_on_signal(scope: anyio.CancelScope) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            _logger.info("gateway ends; devices go on", extra={"why": signal.Signals(number).name})
+            scope.cancel()
+            return

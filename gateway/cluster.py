@@ -1,0 +1,107 @@
+"""The gateway as a node of a cluster: pods from the API server, statuses back to it, a Node with its lease."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import anyio
+
+from gateway.config import Configuration
+from gateway.devices.fleet import Fleet
+from gateway.kube.api import KubeApi
+from gateway.kube.events import KubeEvents
+from gateway.kube.lease import NodeLease
+from gateway.kube.node import KubeNode
+from gateway.kube.pods import KubePodSource, KubeStatusSink
+from gateway.node.controller import NodeController
+from gateway.node.facts import ClassSlots, NodeCondition, NodeFacts, Taint
+from gateway.node.host import read_host
+from gateway.pods.seams import PodSource, StatusSink
+
+MAX_NAMED_PROBLEMS: Final = 10
+"""Devices that a condition's message names; describe shows the message on one line."""
+
+
+class Cluster:
+    """One API server and this gateway's Node there. run() is its life; connect first."""
+
+    def __init__(self, api: KubeApi, configuration: Configuration, fleet: Fleet) -> None:
+        name = configuration.node.name
+        self.api = api
+        self._configuration = configuration
+        self._fleet = fleet
+        self._host = read_host()
+        self._node = KubeNode(api, name)
+        self._pods = KubePodSource(api, name)
+        self._events = KubeEvents(api, name)
+        self.source: PodSource = self._pods
+        self.sink: StatusSink = KubeStatusSink(api, self._pods, self._events)
+        self._lease = NodeLease(api, name, self._node.uid)
+        self._controller = NodeController(self._node, self._facts, pods_gone=lambda: not self._fleet.workloads.known_pods())
+        self._port = 0
+        self._conditions: tuple[NodeCondition, ...] = ()
+        self._fleet_moved = anyio.Event()
+
+    async def run(self, port: int, *, is_self_signed: bool, when_registered: Callable[[], None]) -> None:
+        """Until cancelled. port is where the endpoint listens. Raises NodeNameTaken before anything is written."""
+        self._port = port
+        self._conditions = (_serving_condition(is_self_signed),)
+        self._fleet.events.fleet_changed = self._fleet_changed
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._pods.run)
+            tasks.start_soon(self._node.run)
+            tasks.start_soon(self._events.run)
+            tasks.start_soon(self._controller.run)
+            tasks.start_soon(self._watch_grace)
+            await self._controller.registered()
+            when_registered()
+            tasks.start_soon(self._lease.run)
+
+    def events(self) -> list[dict[str, Any]]:
+        """Events are kept by the API server; the endpoint's own table is for standalone mode."""
+        return []
+
+    def _fleet_changed(self) -> None:
+        self._controller.changed()
+        self._fleet_moved.set()
+
+    async def _watch_grace(self) -> None:
+        """Look at the node again when the grace of a device that is away ends."""
+        while True:
+            self._fleet_moved = anyio.Event()
+            ends = self._fleet.allocatable_changes_at()
+            with anyio.move_on_after(None if ends is None else max(0.0, ends - anyio.current_time()) + 0.1):
+                await self._fleet_moved.wait()
+            self._controller.changed()
+
+    def _facts(self) -> NodeFacts:
+        node = self._configuration.node
+        return NodeFacts(
+            name=node.name,
+            internal_ip=node.address,
+            hostname=node.name,
+            port=self._port,
+            host=self._host,
+            classes={name: ClassSlots(*slots) for name, slots in self._fleet.capacities().items()},
+            capacity=node.capacity,
+            labels=node.labels,
+            taints=() if node.taint is None else (Taint.parse(node.taint),),
+            conditions=(*self._conditions, _device_condition(self._fleet)),
+            operating_system=node.operating_system,
+        )
+
+
+def _serving_condition(is_self_signed: bool) -> NodeCondition:
+    if is_self_signed:
+        text = "server.certFile is not set: an API server that checks kubelet certificates will refuse kubectl logs"
+        return NodeCondition("ServingCertificateSelfSigned", True, "NoCertificateConfigured", text)
+    return NodeCondition("ServingCertificateSelfSigned", False, "CertificateConfigured", "the endpoint serves the configured certificate")
+
+
+def _device_condition(fleet: Fleet) -> NodeCondition:
+    problems = [f"{name}: {why}" for name, why in fleet.problems().items()]
+    if not problems:
+        return NodeCondition("DeviceProblem", False, "DevicesReady", "every configured device answers")
+    more = f"; and {len(problems) - MAX_NAMED_PROBLEMS} more" if len(problems) > MAX_NAMED_PROBLEMS else ""
+    return NodeCondition("DeviceProblem", True, "DevicesUnavailable", "; ".join(problems[:MAX_NAMED_PROBLEMS]) + more)

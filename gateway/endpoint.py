@@ -1,0 +1,92 @@
+"""Fits the devices and the logs to what the kubelet endpoint asks for: rows, logs of attempts, logs of devices. No decisions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final
+
+from gateway.devices.fleet import Fleet
+from gateway.kubelet.seams import DeviceRow, LogsUnavailable
+from gateway.logs.clock import Clock
+from gateway.logs.reader import LogOptions, read
+from gateway.logs.store import AttemptKey, DeviceKey, LogStore
+from gateway.pods.seams import PodSource
+
+ASSIGNED_DEVICE: Final = "wirelet.dev/assigned-device"
+
+
+class DeviceRows:
+    """DeviceTable over the fleet."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def rows(self) -> Sequence[DeviceRow]:
+        return [
+            DeviceRow(
+                name=board.name,
+                class_name=board.class_name,
+                link=board.link_name,
+                state=board.state,
+                message=board.problem,
+                slots_used=self._fleet.slots_used(board.name),
+                slots_total=board.slots,
+                boot=f"{board.boot_id:08x}" if board.boots else "",
+                programs=tuple(program.name for program in board.inventory.programs),
+                last_seen_s=board.last_seen_s,
+            )
+            for board in self._fleet.boards.values()
+        ]
+
+
+class SourcePods:
+    """PodDirectory over a pod source whose objects carry the newest status. The device is shown before the API server knows it."""
+
+    def __init__(self, source: PodSource, fleet: Fleet) -> None:
+        self._source = source
+        self._fleet = fleet
+
+    def find(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """Of two pods of one name the one that is not being deleted."""
+        found = [pod for pod in self.all() if pod["metadata"]["name"] == name and pod["metadata"].get("namespace", "default") == namespace]
+        return min(found, key=lambda pod: "deletionTimestamp" in pod["metadata"], default=None)
+
+    def all(self) -> Sequence[dict[str, Any]]:
+        return [self._with_device(pod) for pod in self._source.pods()]
+
+    def _with_device(self, pod: dict[str, Any]) -> dict[str, Any]:
+        device = self._fleet.device_of(pod["metadata"]["uid"])
+        if not device:
+            return pod
+        metadata = pod["metadata"]
+        return {**pod, "metadata": {**metadata, "annotations": {**(metadata.get("annotations") or {}), ASSIGNED_DEVICE: device}}}
+
+
+class AttemptLogs:
+    """ContainerLogs over the rings."""
+
+    def __init__(self, store: LogStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def open(self, pod: dict[str, Any], container: str, container_id: str, options: LogOptions) -> AsyncIterator[bytes]:
+        gen = container_id.rpartition("-")[2]
+        if not gen.isdigit():
+            raise LogsUnavailable(400, f'the log of container "{container}" is not on this node')
+        key = AttemptKey(pod["metadata"]["uid"], container, int(gen))
+        return read(self._store, key, options, clock=self._clock)
+
+
+class BoardLogs:
+    """DeviceLogs over the rings."""
+
+    def __init__(self, store: LogStore, fleet: Fleet, clock: Clock) -> None:
+        self._store = store
+        self._fleet = fleet
+        self._clock = clock
+
+    async def open(self, device: str, options: LogOptions) -> AsyncIterator[bytes]:
+        if device not in self._fleet.boards:
+            known = ", ".join(self._fleet.boards) or "none"
+            raise LogsUnavailable(404, f'there is no device "{device}"; there are: {known}')
+        return read(self._store, DeviceKey(device), options, clock=self._clock)
