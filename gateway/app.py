@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import anyio
 from anyio.abc import SocketAttribute, SocketListener
@@ -67,7 +68,7 @@ class Gateway:
         source: PodSource,
         sink: StatusSink,
         events: EventTable,
-        surroundings: Callable[[PodDirectory, AttemptLogs], Awaitable[None]],
+        surroundings: Callable[[PodDirectory, AttemptLogs], Coroutine[Any, Any, None]],
     ) -> None:
         """Until a signal. surroundings is what else the mode runs; it gets what the HTTPS endpoint shows."""
         clock = SystemClock()

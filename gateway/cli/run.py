@@ -32,14 +32,15 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.standalone != (arguments.manifests is not None):
         print("wirelet run: --standalone and --manifests DIR come together", file=sys.stderr)
         return 2
+    failures: list[GatewayError] = []
     try:
         _run(arguments)
     except* GatewayError as group:
-        for error in _leaves(group):
-            for line in str(error).splitlines():
-                print(f"wirelet run: {line}", file=sys.stderr)
-        return 1
-    return 0
+        failures = _leaves(group)
+    for failure in failures:
+        for line in str(failure).splitlines():
+            print(f"wirelet run: {line}", file=sys.stderr)
+    return 1 if failures else 0
 
 
 def _run(arguments: argparse.Namespace) -> None:

@@ -57,9 +57,10 @@ def status_patch(pod: JsonObject, wanted: JsonObject) -> JsonObject | None:
     Raises KeyError for a field that the table does not know: sending it would be a guess.
     """
     known: JsonObject = pod.get("status") or {}
+    accepted = {**wanted, **_requested_only(pod, wanted)}
     changes: JsonObject = {}
     for name in FIELDS.keys() | wanted.keys():
-        change = _field_change(FIELDS[name], known.get(name), wanted.get(name))
+        change = _field_change(FIELDS[name], known.get(name), accepted.get(name))
         if change is not _SAME:
             changes[name] = change
     metadata = _metadata(pod, wanted)
@@ -112,6 +113,28 @@ def _metadata(pod: JsonObject, wanted: JsonObject) -> JsonObject:
     if devices and annotations.get(ASSIGNED_DEVICE) != devices:
         metadata["annotations"] = {ASSIGNED_DEVICE: devices}
     return metadata
+
+
+def _requested_only(pod: JsonObject, wanted: JsonObject) -> JsonObject:
+    """The container statuses without the health of resources that the container did not request: those of a shared class. The server
+    refuses the whole status for one of them (422, "must match one of the container's resource requests")."""
+    lists: JsonObject = {}
+    for statuses, declared in (("containerStatuses", "containers"), ("initContainerStatuses", "initContainers")):
+        requests = {str(container["name"]): _requests(container) for container in pod["spec"].get(declared) or ()}
+        if statuses in wanted:
+            lists[statuses] = [_without_unrequested(status, requests.get(status["name"], frozenset())) for status in wanted[statuses] or ()]
+    return lists
+
+
+def _requests(container: JsonObject) -> frozenset[str]:
+    return frozenset((container.get("resources") or {}).get("requests") or ())
+
+
+def _without_unrequested(status: JsonObject, requested: frozenset[str]) -> JsonObject:
+    health = status.get("allocatedResourcesStatus")
+    if not health:
+        return status
+    return {**status, "allocatedResourcesStatus": [entry for entry in health if entry.get("name") in requested]}
 
 
 def assigned_devices(status: JsonObject) -> str:

@@ -77,8 +77,7 @@ class _Visit:
 
 @dataclass(eq=False)
 class HttpServer:
-    """Serves one handler on any number of listeners. tls is asked for every connection, so a renewed certificate is used at once;
-    without it the peers are local."""
+    """Serves one handler on any number of listeners. tls is asked for every connection, so a renewed certificate is used at once."""
 
     handler: Handler
     tls: ContextSource | None = None
@@ -138,10 +137,12 @@ class HttpServer:
                 await anyio.aclose_forcefully(stream)
 
     async def _greet(self, stream: SocketStream, visit: _Visit) -> None:
+        is_local = stream.extra(SocketAttribute.family) == socket.AF_UNIX
+        if not is_local:
+            _watch_for_silence(stream)
         if self.tls is None:
-            await _Conversation(stream, stream, Peer("unix", is_local=True), self.handler, self.limits, visit).run()
+            await _Conversation(stream, stream, Peer(_address(stream), is_local), self.handler, self.limits, visit).run()
             return
-        _watch_for_silence(stream)
         context = await self.tls()
         try:
             with anyio.fail_after(self.limits.handshake_s):
