@@ -134,7 +134,7 @@ class Gateway:
     def gaps(self) -> list[Gap]:
         return [item for _, item in self.items if isinstance(item, Gap)]
 
-    def of(self, kind: type[Event]) -> list[Event]:  # type: ignore[valid-type]  # Event is a union of classes
+    def of(self, kind: type[Event]) -> list[Event]:
         return [event for event in self.events if isinstance(event, kind)]
 
 
@@ -161,8 +161,7 @@ class Rig:
         self._deliver()
         self.gateway.take_events(self.now)
         moved = self._send(session.data_to_send(self.now), self.to_gateway, self.from_device_filter)
-        moved = self._send(core.data_to_send(self.now), self.to_device, self.from_gateway_filter) or moved
-        return moved
+        return self._send(core.data_to_send(self.now), self.to_device, self.from_gateway_filter) or moved
 
     def _deliver(self) -> None:
         while self.to_gateway and self.to_gateway[0][0] <= self.now:
@@ -175,9 +174,8 @@ class Rig:
             self.firmware.session.receive_data(data, self.now)
 
     def _send(self, data: bytes, queue: list[tuple[float, bytes]], keep: Callable[[bytes], bytes | None]) -> bool:
-        for frame in data.split(b"\0"):
-            if frame and (kept := keep(frame + b"\0")) is not None:
-                queue.append((self.now + LATENCY_S, b"\0" + kept))
+        frames = (keep(frame + b"\0") for frame in data.split(b"\0") if frame)
+        queue.extend((self.now + LATENCY_S, b"\0" + kept) for kept in frames if kept is not None)
         return bool(data)
 
     def run(self, seconds: float) -> None:

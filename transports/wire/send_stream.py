@@ -92,7 +92,7 @@ class SendStream:
         self.retransmits = 0
         self.stray_acks = 0
         self._rto = rto
-        self._keeps, self._cuts, self._lossy = keeps, cuts, lossy
+        self._keeps, self._cuts, self._lossy = keeps and not lossy, cuts, lossy
         self._buffer = bytearray()
         self._ends: deque[int] = deque()
         """Where each write ends that is not wholly acknowledged."""
