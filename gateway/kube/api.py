@@ -300,6 +300,8 @@ def _foreign_errors() -> Generator[None, None, None]:
         raise Unavailable("the API server did not answer in time") from error
     except LineTooLong as error:
         raise Unavailable(str(error)) from error
+    except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError) as error:
+        raise Unavailable("the connection to the API server broke") from error
     except (aiohttp.ClientError, OSError) as error:
         raise Unavailable(str(error) or type(error).__name__) from error
 

@@ -49,6 +49,11 @@ class KubeEvents:
     def dropped(self) -> int:
         return self._overflowed + self._refused + self._correlator.dropped
 
+    @property
+    def waiting(self) -> int:
+        """Events that are not sent yet."""
+        return len(self._waiting)
+
     def pod_event(self, pod: JsonObject, kind: str, reason: str, message: str, container: str | None = None) -> None:
         """kind is Normal or Warning."""
         metadata = pod["metadata"]
