@@ -14,7 +14,7 @@ demo: ## a simulated board, a pod, its log, a pulled cable; no root, no cluster
 demo-cluster: ## the same against a real control plane, with kubectl
 	@scripts/setup-venv dev
 	@scripts/setup-test
-	@$(PY) scripts/demo-cluster
+	@PYTHONPATH=hil-tests $(PY) scripts/demo-cluster
 
 test: ## everything: lint, types, import rules, unit, property and hil tests
 	@scripts/setup-venv dev
