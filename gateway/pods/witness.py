@@ -23,42 +23,49 @@ def witnessed(pod: PodView, observed: PodObservation) -> dict[str, Sequence[Atte
     attempts: dict[str, Sequence[Attempt]] = {}
     for container in pod.all_containers:
         history = observed.attempts.get(container.name) or ()
-        told = _told_by(pod.container_status(container.name))
-        if told is not None and (not history or told.gen > history[-1].gen):
-            history = (*history, told)
+        told = _told_by(pod.container_status(container.name) or {})
+        if told and history:
+            before = [attempt for attempt in told if attempt.gen < history[0].gen]
+            after = [attempt for attempt in told if attempt.gen > history[-1].gen]
+            history = (*before, *history, *after)
+        elif told:
+            history = told
         if history:
             attempts[container.name] = history
     return attempts
 
 
-def _told_by(status: JsonObject | None) -> Attempt | None:
-    """The last attempt that this container status shows to have run."""
-    if status is None:
-        return None
+def _told_by(status: JsonObject) -> Sequence[Attempt]:
+    """The attempts that this container status shows, oldest first: the last one that ran, and the one before."""
     gen = int(status.get("restartCount") or 0) + 1
     state = status.get("state") or {}
-    container_id = str(status.get("containerID") or "")
+    ended_before = (status.get("lastState") or {}).get("terminated")
     if (running := state.get("running")) is not None:
-        return Attempt(
+        last = Attempt(
             gen,
             AttemptState.EXITED,
-            container_id,
+            str(status.get("containerID") or ""),
             started_at=parse_time(running.get("startedAt")),
             exit_code=UNKNOWN_EXIT_CODE,
             reason=UNKNOWN_REASON,
             message=UNKNOWN_MESSAGE,
         )
-    ended = state.get("terminated") or (status.get("lastState") or {}).get("terminated")
-    if ended is None:
-        return None
+    elif (ended := state.get("terminated")) is not None:
+        last = _ended(gen, ended)
+    else:
+        return [] if ended_before is None else [_ended(gen, ended_before)]
+    return [last] if ended_before is None or gen == 1 else [_ended(gen - 1, ended_before), last]
+
+
+def _ended(gen: int, terminated: JsonObject) -> Attempt:
     return Attempt(
         gen,
         AttemptState.EXITED,
-        str(ended.get("containerID") or container_id),
-        started_at=parse_time(ended.get("startedAt")),
-        finished_at=parse_time(ended.get("finishedAt")),
-        exit_code=int(ended.get("exitCode") or 0),
-        signal=int(ended.get("signal") or 0),
-        reason=str(ended.get("reason") or ""),
-        message=str(ended.get("message") or ""),
+        str(terminated.get("containerID") or ""),
+        started_at=parse_time(terminated.get("startedAt")),
+        finished_at=parse_time(terminated.get("finishedAt")),
+        exit_code=int(terminated.get("exitCode") or 0),
+        signal=int(terminated.get("signal") or 0),
+        reason=str(terminated.get("reason") or ""),
+        message=str(terminated.get("message") or ""),
     )
