@@ -1,0 +1,168 @@
+"""From pod to program and claims, and what is left out or refused on the way."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from gateway.pods.env import References
+from gateway.pods.fields import unknown_fields
+from gateway.pods.refusal import TranslationError
+from gateway.pods.seams import AdmissionRejected, Claims, Program
+from gateway.pods.translate import admit, claims_of, translate
+from gateway.pods.view import PodView
+from gateway.tests.fakes_pods import NODE, pod
+
+# As the ServiceAccount admission plug-in of a 1.36 API server writes them.
+API_ACCESS = {
+    "name": "kube-api-access-x7k2p",
+    "projected": {
+        "defaultMode": 420,
+        "sources": [
+            {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+            {"configMap": {"items": [{"key": "ca.crt", "path": "ca.crt"}], "name": "kube-root-ca.crt"}},
+            {"downwardAPI": {"items": [{"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}, "path": "namespace"}]}},
+        ],
+    },
+}
+API_MOUNT = {"name": "kube-api-access-x7k2p", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": True}
+# What `kubectl run hello --image=hello` leaves in the API server.
+KUBECTL_RUN = {
+    "containers": [
+        {
+            "image": "hello",
+            "imagePullPolicy": "Always",
+            "name": "hello",
+            "resources": {},
+            "terminationMessagePath": "/dev/termination-log",
+            "terminationMessagePolicy": "File",
+            "volumeMounts": [API_MOUNT],
+        }
+    ],
+    "dnsPolicy": "ClusterFirst",
+    "enableServiceLinks": True,
+    "nodeName": "pi-3",
+    "preemptionPolicy": "PreemptLowerPriority",
+    "priority": 0,
+    "restartPolicy": "Always",
+    "schedulerName": "default-scheduler",
+    "securityContext": {},
+    "serviceAccount": "default",
+    "serviceAccountName": "default",
+    "terminationGracePeriodSeconds": 30,
+    "tolerations": [{"operator": "Exists"}],
+    "volumes": [API_ACCESS],
+}
+
+
+def program_of(spec: dict[str, Any]) -> Program:
+    view = PodView(pod(**spec))
+    return translate(view, view.containers[0], References(), NODE)
+
+
+def refusal(spec: dict[str, Any]) -> TranslationError:
+    with pytest.raises(TranslationError) as caught:
+        program_of(spec)
+    return caught.value
+
+
+def test_plain_kubectl_run_works_and_the_automatic_volume_is_left_out_silently() -> None:
+    assert program_of(KUBECTL_RUN) == Program("hello")
+    assert list(unknown_fields(PodView(pod(**KUBECTL_RUN)))) == []
+
+
+def test_command_and_args_become_one_argv_expanded_with_the_containers_env() -> None:
+    container = {
+        "name": "main",
+        "image": "lab/blink:1.2",
+        "command": ["$(GREETING)", "$$(GREETING)"],
+        "args": ["--to=$(WHO)", "$(UNKNOWN)"],
+        "env": [{"name": "GREETING", "value": "hello"}, {"name": "WHO", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+        "tty": True,
+        "stdin": True,
+    }
+    assert program_of({"containers": [container]}) == Program(
+        "lab/blink:1.2",
+        ("hello", "$(GREETING)", "--to=p", "$(UNKNOWN)"),
+        (("GREETING", "hello"), ("WHO", "p")),
+        tty=True,
+        stdin=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"hostNetwork": True}, "spec.hostNetwork"),
+        ({"hostPID": True}, "spec.hostPID"),
+        ({"shareProcessNamespace": True}, "spec.shareProcessNamespace"),
+        ({"runtimeClassName": "gvisor"}, "spec.runtimeClassName"),
+        ({"volumes": [API_ACCESS, {"name": "data", "emptyDir": {}}]}, "spec.volumes[1].emptyDir"),
+        ({"volumes": [{"name": "kube-api-access-fake", "hostPath": {"path": "/"}}]}, "spec.volumes[0].hostPath"),
+        ({"volumes": [{**API_ACCESS, "projected": {"sources": [{"secret": {"name": "s"}}]}}]}, "spec.volumes[0].projected"),
+    ],
+)
+def test_what_a_device_cannot_honour_is_refused_with_its_path(change: dict[str, Any], path: str) -> None:
+    error = refusal({**copy.deepcopy(KUBECTL_RUN), **change})
+    assert (error.reason, error.path, error.is_unsupported) == ("CreateContainerConfigError", path, True)
+    assert error.message.endswith(f"({path})")
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"workingDir": "/tmp"}, "workingDir"),
+        ({"readinessProbe": {"exec": {"command": ["true"]}}}, "readinessProbe"),
+        ({"lifecycle": {"preStop": {"sleep": {"seconds": 1}}}}, "lifecycle"),
+        ({"restartPolicy": "Always"}, "restartPolicy"),
+        ({"volumeMounts": [{**API_MOUNT, "mountPath": "/elsewhere"}]}, "volumeMounts[0]"),
+        ({"image": ""}, "image"),
+    ],
+)
+def test_a_containers_refused_field_is_named(change: dict[str, Any], key: str) -> None:
+    spec = copy.deepcopy(KUBECTL_RUN)
+    spec["containers"][0].update(change)  # type: ignore[index]  # the literal above is a plain dict
+    assert refusal(spec).path == f"spec.containers[0].{key}"
+
+
+def test_false_and_empty_fields_are_as_good_as_absent() -> None:
+    assert program_of({**KUBECTL_RUN, "hostNetwork": False, "runtimeClassName": None, "resourceClaims": []}) == Program("hello")
+
+
+def test_claims_come_from_requests_and_limits_of_every_container() -> None:
+    spec = {
+        "initContainers": [{"name": "init", "image": "hello"}],
+        "containers": [
+            {"name": "one", "image": "hello", "resources": {"limits": {"wirelet.dev/esp32": "1", "cpu": "2"}}},
+            {"name": "two", "image": "hello", "resources": {"requests": {"wirelet.dev/sbc": 1}, "limits": {"wirelet.dev/sbc": "1"}}},
+            {"name": "none", "image": "hello", "resources": {"requests": {"wirelet.dev/sbc": "0", "example.org/gpu": "1"}}},
+        ],
+    }
+    pinned = pod(**spec)
+    pinned["metadata"]["annotations"] = {"wirelet.dev/device": "board-a"}
+    assert claims_of(PodView(pinned)) == Claims({"init": {}, "one": {"esp32": 1}, "two": {"sbc": 1}, "none": {}}, "board-a")
+
+
+@pytest.mark.parametrize(
+    ("requests", "words"),
+    [
+        ({"wirelet.dev/esp32": "2"}, "wirelet.dev/esp32: 2 must be 1"),
+        ({"wirelet.dev/esp32": "many"}, "is no quantity"),
+        ({"wirelet.dev/esp32": "500m"}, "must be 1"),
+        ({"wirelet.dev/esp32": "1", "wirelet.dev/sbc": "1"}, "cannot have all of wirelet.dev/esp32, wirelet.dev/sbc"),
+    ],
+)
+def test_more_than_one_slot_for_a_container_is_refused(requests: dict[str, str], words: str) -> None:
+    view = PodView(pod(containers=[{"name": "main", "image": "hello", "resources": {"requests": requests}}]))
+    with pytest.raises(TranslationError, match=words) as caught:
+        claims_of(view)
+    assert caught.value.path.startswith("spec.containers[0].resources")
+
+
+def test_a_windows_pod_is_rejected_as_the_kubelet_rejects_it() -> None:
+    with pytest.raises(AdmissionRejected) as caught:
+        admit(PodView(pod(os={"name": "windows"})))
+    assert caught.value.reason == "PodOSNotSupported"
+    admit(PodView(pod(os={"name": "linux"})))
