@@ -29,7 +29,7 @@ class PtyStand:
     def forbidden(self) -> LinkOpener:
         raise NotImplementedError
 
-    def many(self, count: int) -> list[tuple[LinkOpener, FarEnd]]:
+    async def many(self, count: int) -> list[tuple[LinkOpener, FarEnd]]:
         ends = [PtyEnd() for _ in range(count)]
         self._ends += ends
         return [(SerialLinkOpener(end.path), end) for end in ends]

@@ -52,7 +52,7 @@ class Stand(Protocol):
         """An opener of something this process may not open."""
         ...
 
-    def many(self, count: int) -> list[tuple[LinkOpener, FarEnd]]:
+    async def many(self, count: int) -> list[tuple[LinkOpener, FarEnd]]:
         """That many more links, open at the same time."""
         ...
 
@@ -327,12 +327,12 @@ class LinkContract:
             done.append(number)
 
         async with anyio.create_task_group() as tasks:
-            for number, (opener, far) in enumerate(stand.many(64)):
+            for number, (opener, far) in enumerate(await stand.many(64)):
                 tasks.start_soon(talk, number, opener, far)
         assert sorted(done) == list(range(64))
 
     async def test_a_stuck_link_does_not_disturb_another(self, stand: Stand) -> None:
-        ((other, other_far),) = stand.many(1)
+        ((other, other_far),) = await stand.many(1)
         async with opened(stand.opener) as stuck, opened(other) as link, anyio.create_task_group() as tasks:
             tasks.start_soon(stuck.send, MORE_THAN_ANY_PIPE_HOLDS)
             for number in range(100):
