@@ -55,7 +55,7 @@ class PodController:
         self._memories: dict[PodUid, PodMemory] = {}
 
     def changed(self, uid: PodUid) -> None:
-        """Something about this pod's workloads or devices changed. Called by the devices, on the loop; cheap, never blocks."""
+        """Something about this pod, its workloads or its devices changed. Call it on the loop; it is cheap and never blocks."""
         memory = self._memories.get(uid)
         if memory is not None:
             memory.kicked_at = self._clock.now()
@@ -63,7 +63,7 @@ class PodController:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        self._source.subscribe(self._queue.add)
+        self._source.subscribe(self.changed)
         for pod in self._source.pods():
             self._queue.add(PodView(pod).uid)
         for uid in self._workloads.known_pods():
@@ -77,7 +77,7 @@ class PodController:
         try:
             again_at = await self._look(uid)
         except SourceUnavailable as error:
-            _logger.info("Cannot reach the source of pods, will try again", extra={"uid": uid, "reason": str(error)})
+            _logger.info("Cannot reach the source of pods, will try again", extra={"pod": uid, "why": str(error)})
             again_at = self._clock.now() + self._retry_delay_s(uid)
         finally:
             self._queue.done(uid)

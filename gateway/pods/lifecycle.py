@@ -17,8 +17,6 @@ from gateway.pods.seams import Attempt, AttemptState, PodObservation
 from gateway.pods.view import ContainerView, PodView
 from gateway.pods.witness import witnessed
 
-ORPHAN_HOLD_S: Final = 30.0
-"""A workload whose pod was never seen is left alone for this long: no STOP on the word of one list."""
 FINISH_AGAIN_S: Final = 60.0
 """A pod that should be gone and is not (a finalizer, a lost delete) is asked to go again after this."""
 
@@ -60,7 +58,7 @@ class Plan:
 def plan(desired: PodView | None, observed: PodObservation, memory: PodMemory, now: float) -> Plan:
     """memory must have looked at the same desired and observed."""
     if desired is None:
-        return _plan_gone(observed, memory, now)
+        return _plan_gone(observed, memory)
     attempts = witnessed(desired, observed)
     if desired.is_deleting:
         return _plan_deletion(desired, attempts, memory, now)
@@ -70,11 +68,7 @@ def plan(desired: PodView | None, observed: PodObservation, memory: PodMemory, n
     return _plan_running(desired, attempts, memory, now)
 
 
-def _plan_gone(observed: PodObservation, memory: PodMemory, now: float) -> Plan:
-    if not memory.was_in_source:
-        since = now if memory.missing_since is None else memory.missing_since
-        if now < since + ORPHAN_HOLD_S:
-            return Plan(requeue_at=since + ORPHAN_HOLD_S)
+def _plan_gone(observed: PodObservation, memory: PodMemory) -> Plan:
     if any(_is_live(history) for history in observed.attempts.values()):
         return Plan(tuple(_stops(observed.attempts, memory, memory.grace_s)))
     return Plan() if memory.is_released else Plan((Release(),))

@@ -19,7 +19,8 @@ RETRY_FIRST_S: Final = 1.0
 RETRY_MAX_S: Final = 60.0
 """A refused start is tried again after one second, then twice as long each time up to this."""
 KICK_FLOOR_S: Final = 0.2
-"""A change on the devices brings a retry forward to this long after the last try: a flood of changes stays cheap."""
+"""A change, of the pod or on the devices, brings a retry forward to this long after the last try, times the number of tries: quick for
+what a person just did, and a flood of changes stays cheap."""
 LINK_HOLD_S: Final = 10.0
 """At most one written change between connected and not connected in this time: a loose cable must not flood the API server."""
 
@@ -65,8 +66,8 @@ class PodMemory:
 
     first_seen_wall: float
     first_seen: float
-    was_in_source: bool = False
-    missing_since: float | None = None
+    is_known: bool = False
+    """What is told once about a pod was told."""
     grace_s: float = DEFAULT_GRACE_S
     """Of the pod as it was last seen, for when it is gone."""
     streaks: dict[str, Streak] = field(default_factory=dict)
@@ -74,8 +75,6 @@ class PodMemory:
     refusals: dict[str, Refusal] = field(default_factory=dict)
     kicked_at: float | None = None
     """When something changed that may let a refused container start."""
-    asked: object = None
-    """What of the pod steers a start: a change kicks."""
     stops: dict[str, Stopping] = field(default_factory=dict)
     failure: Failure | None = None
     deadline_at: float | None = None
@@ -96,12 +95,7 @@ class PodMemory:
 
     def look(self, pod: PodView, attempts: Mapping[str, Sequence[Attempt]], observed: PodObservation, now: float, now_wall: float) -> None:
         """Take note of what is seen now. Call before plan and status."""
-        self.was_in_source = True
-        self.missing_since = None
         self.grace_s = pod.grace_s
-        asked = (pod.generation, dict(pod.annotations))
-        if asked != self.asked:
-            self.asked, self.kicked_at = asked, now
         for name, history in attempts.items():
             ended = [attempt for attempt in history if attempt.state is AttemptState.EXITED]
             known = self.ended.get(name)
@@ -151,7 +145,7 @@ class PodMemory:
         if refusal is None:
             return None
         if self.kicked_at is not None and self.kicked_at >= refusal.tried_at:
-            return min(refusal.retry_at, refusal.tried_at + KICK_FLOOR_S)
+            return min(refusal.retry_at, refusal.tried_at + KICK_FLOOR_S * refusal.tries)
         return refusal.retry_at
 
     def restart_at(self, container: str) -> float | None:

@@ -26,6 +26,7 @@ from gateway.pods.queue import wait_or_deadline
 from gateway.pods.refusal import CONFIG_ERROR, TranslationError
 from gateway.pods.seams import (
     AdmissionRejected,
+    AttemptState,
     JsonObject,
     PodObservation,
     PodSource,
@@ -37,7 +38,7 @@ from gateway.pods.seams import (
 )
 from gateway.pods.status import build_status
 from gateway.pods.translate import admit, claims_of, translate
-from gateway.pods.view import ContainerView, PodView
+from gateway.pods.view import TERMINAL_PHASES, ContainerView, PodView
 from gateway.pods.witness import witnessed
 
 SLOW_START_S: Final = 0.1
@@ -68,7 +69,8 @@ class PodWorker:
 
     async def look_at(self, pod: PodView, memory: PodMemory) -> float | None:
         """Bring a pod that the source has one step on; when to look again. Raises SourceUnavailable."""
-        if not memory.was_in_source:
+        if not memory.is_known:
+            memory.is_known = True
             self._tell_unknown_fields(pod)
         decided = self._decide(pod, memory)
         steps = [action for action in decided.actions if isinstance(action, StartContainer | StopContainer)]
@@ -86,10 +88,7 @@ class PodWorker:
 
     async def look_at_gone(self, uid: PodUid, memory: PodMemory) -> float | None:
         """Let go of a pod that the source does not have (any more); when to look again."""
-        now = self._clock.now()
-        if memory.missing_since is None:
-            memory.missing_since = now
-        decided = plan(None, self._workloads.observe(uid), memory, now)
+        decided = plan(None, self._workloads.observe(uid), memory, self._clock.now())
         for action in decided.actions:
             match action:
                 case StopContainer(container, gen, grace_s):
@@ -143,7 +142,7 @@ class PodWorker:
                 try:
                     await self._write_status(pod, memory)
                 except SourceUnavailable:
-                    _logger.info("Cannot tell about a slow start, the start goes on", extra={"uid": pod.uid, "pod": pod.name})
+                    _logger.info("Cannot tell about a slow start, the start goes on", extra={"pod": pod.name})
 
     async def _do(self, pod: PodView, memory: PodMemory, steps: Sequence[Action]) -> None:
         for step in steps:
@@ -195,13 +194,17 @@ class PodWorker:
     def _started(self, pod: PodView, memory: PodMemory, container: ContainerView, gen: int) -> None:
         memory.refusals.pop(container.name, None)
         memory.reject_at = None
-        device = self._workloads.observe(pod.uid).devices.get(container.name, "unknown")
+        observed = self._workloads.observe(pod.uid)
+        attempts = observed.attempts.get(container.name, ())
+        if not attempts or attempts[-1].state is AttemptState.INTENDED:
+            return  # the device has not said; plan asks again
+        device = observed.devices.get(container.name, "unknown")
         pulled = f'Container image "{container.image}" already present on device {device}'
         self._sink.event(pod.object, NORMAL, "Pulled", pulled, container.name)
         self._sink.event(pod.object, NORMAL, "Created", "Container created", container.name)
         self._sink.event(pod.object, NORMAL, "Started", "Container started", container.name)
         _logger.info(
-            "Container started", extra={"uid": pod.uid, "pod": pod.name, "container": container.name, "gen": gen, "device": device}
+            "Container started", extra={"uid": pod.uid, "pod": pod.name, "container": container.name, "attempt": gen, "device": device}
         )
 
     def _refused(self, pod: PodView, memory: PodMemory, container: ContainerView, refused: StartRefused) -> None:
@@ -235,6 +238,8 @@ class PodWorker:
         self._tell_back_offs(pod, memory, status)
         await self._sink.write_status(pod.object, status)
         memory.status = status
+        if status["phase"] in TERMINAL_PHASES and not _is_alive(observed):
+            await self._workloads.retire(pod.uid)
 
     def _tell_unknown_fields(self, pod: PodView) -> None:
         paths = list(unknown_fields(pod))
@@ -257,3 +262,7 @@ class PodWorker:
             self._sink.event(pod.object, NORMAL, "DeviceConnected", f"Device {devices} is connected again")
         else:
             self._sink.event(pod.object, WARNING, DISCONNECTED, f"No connection to device {devices}; what runs there goes on")
+
+
+def _is_alive(observed: PodObservation) -> bool:
+    return any(attempt.state is not AttemptState.EXITED for history in observed.attempts.values() for attempt in history[-1:])

@@ -231,6 +231,7 @@ class FakeDevices:
     programs: dict[tuple[PodUid, str, int], Program] = field(default_factory=dict)
     stops: list[tuple[PodUid, str, float]] = field(default_factory=list)
     released: list[PodUid] = field(default_factory=list)
+    retired: set[PodUid] = field(default_factory=set)
     changed: Callable[[PodUid], None] = lambda uid: None
     rejects: bool = False
     unhang: anyio.Event = field(default_factory=anyio.Event)
@@ -254,7 +255,7 @@ class FakeDevices:
             raise AdmissionRejected("OutOfwirelet.dev/esp32", "Node didn't have enough resource: wirelet.dev/esp32")
         if program.image not in self.images:
             raise StartRefused("ErrImageNeverPull", f'image "{program.image}" is not on device board-a, which holds: hello')
-        if sum(len(held) for held in self.attempts.values()) >= self.slots and not history:
+        if sum(len(held) for uid, held in self.attempts.items() if uid not in self.retired) >= self.slots and not history:
             raise StartRefused("DeviceBusy", "every slot is taken")
         assert not history or gen > history[-1].gen or history[-1].state is AttemptState.INTENDED
         assert (pod.uid, container, gen) not in self.programs, "started twice"
@@ -272,6 +273,9 @@ class FakeDevices:
         self.stops.append((uid, container, grace_s))
         self._replace(uid, container, state=AttemptState.STOPPING)
         self.changed(uid)
+
+    async def retire(self, uid: PodUid) -> None:
+        self.retired.add(uid)
 
     async def release(self, uid: PodUid) -> None:
         assert all(history[-1].state is AttemptState.EXITED for history in self.attempts.get(uid, {}).values())

@@ -147,7 +147,7 @@ async def test_an_unknown_image_waits_with_the_list_and_starts_when_the_device_g
         assert lab.api.reasons() == ["ErrImageNeverPull"]
         lab.devices.images.add("blinky")
         lab.devices.changed(uid)
-        await lab.clock.turn(0.3)
+        await lab.clock.turn(3)
         assert lab.api.phase(uid) == "Running"
 
 
@@ -161,7 +161,8 @@ async def test_a_missing_config_map_waits_in_the_kubelets_words_and_is_used_when
         assert waiting["message"] == 'configmap "settings" not found (spec.containers[0].env[0].valueFrom.configMapKeyRef)'
         assert lab.api.events == [("Warning", "Failed", f"Error: {waiting['message']}")]
         lab.api.config_maps["settings"] = {"mode": "fast"}
-        await lab.clock.turn(70)
+        lab.api.create(lab.api.objects[uid])
+        await lab.clock.turn(1)
         assert lab.devices.programs[uid, "main", 1].env == (("MODE", "fast"),)
 
 
@@ -229,17 +230,26 @@ async def test_an_intent_that_nobody_confirmed_is_tried_again_with_the_same_gen(
         assert lab.devices.state(UID) == (4, "running")
 
 
-async def test_an_orphan_is_stopped_only_after_a_while_and_then_released() -> None:
+async def test_an_orphan_is_stopped_and_then_released() -> None:
     lab = Lab()
     lab.devices.attempts[UID] = {"main": [attempt()]}
     async with lab.running():
-        await lab.clock.turn(29)
-        assert lab.devices.stops == []
-        await lab.clock.turn(2)
         assert lab.devices.stops == [(UID, "main", 30.0)]
         lab.devices.end(UID)
         await idle()
         assert lab.devices.released == [UID]
+
+
+async def test_a_finished_pod_makes_room_for_the_next_one() -> None:
+    lab = Lab()
+    lab.devices.slots = 1
+    async with lab.running():
+        done = await lab.create(pod("done", restartPolicy="Never"))
+        waits = await lab.create(pod("waits"))
+        assert lab.api.container(waits)["state"]["waiting"]["reason"] == "DeviceBusy"
+        lab.devices.end(done)
+        await lab.clock.turn(2)
+        assert (lab.api.phase(done), lab.api.phase(waits)) == ("Succeeded", "Running")
 
 
 async def test_nothing_happens_before_the_source_is_synced() -> None:

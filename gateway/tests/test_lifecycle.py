@@ -90,7 +90,7 @@ def test_a_failed_pod_starts_nothing_and_stops_the_rest() -> None:
 
 
 def test_a_refused_start_waits_and_a_change_on_the_device_brings_it_forward() -> None:
-    memory = PodMemory(WALL, NOW, asked=(1, {}))
+    memory = PodMemory(WALL, NOW)
     for _ in range(4):
         memory.refuse("main", "DeviceBusy", "every slot is taken", NOW)
     assert planned(pod(), {}, memory) == Plan((), NOW + 8)
@@ -98,22 +98,10 @@ def test_a_refused_start_waits_and_a_change_on_the_device_brings_it_forward() ->
     assert planned(pod(), {}, memory, NOW + 1) == Plan((START,))
 
 
-def test_a_changed_annotation_tries_a_refused_start_again() -> None:
-    memory = PodMemory(WALL, NOW)
-    planned(pod(), {}, memory)
-    memory.refuse("main", "CreateContainerConfigError", "no device board-z", NOW + 1)
-    changed = pod()
-    changed["metadata"]["annotations"] = {"wirelet.dev/device": "board-a"}
-    assert planned(changed, {}, memory, NOW + 1.5).actions == (START,)
-
-
-def test_an_orphan_waits_but_a_pod_that_was_seen_does_not() -> None:
-    unseen = PodMemory(WALL, NOW, missing_since=NOW)
-    assert planned(None, {"main": [attempt()]}, unseen, NOW + 10) == Plan((), NOW + 30)
-    assert planned(None, {"main": [attempt()]}, unseen, NOW + 30).actions == (StopContainer("main", 1, 30.0),)
-    seen = PodMemory(WALL, NOW, was_in_source=True, grace_s=4.0)
-    assert planned(None, {"main": [attempt()]}, seen).actions == (StopContainer("main", 1, 4.0),)
-    assert planned(None, {"main": [attempt(1, "exited")]}, seen).actions == (Release(),)
+def test_what_no_source_has_is_stopped_with_the_grace_it_had_and_then_released() -> None:
+    memory = PodMemory(WALL, NOW, grace_s=4.0)
+    assert planned(None, {"main": [attempt()]}, memory).actions == (StopContainer("main", 1, 4.0),)
+    assert planned(None, {"main": [attempt(1, "exited")]}, memory).actions == (Release(),)
 
 
 def test_back_off_doubles_to_five_minutes_and_a_long_run_forgives() -> None:

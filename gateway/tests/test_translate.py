@@ -29,7 +29,7 @@ API_ACCESS = {
 }
 API_MOUNT = {"name": "kube-api-access-x7k2p", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": True}
 # What `kubectl run hello --image=hello` leaves in the API server.
-KUBECTL_RUN = {
+KUBECTL_RUN: dict[str, Any] = {
     "containers": [
         {
             "image": "hello",
@@ -123,7 +123,7 @@ def test_what_a_device_cannot_honour_is_refused_with_its_path(change: dict[str, 
 )
 def test_a_containers_refused_field_is_named(change: dict[str, Any], key: str) -> None:
     spec = copy.deepcopy(KUBECTL_RUN)
-    spec["containers"][0].update(change)  # type: ignore[index]  # the literal above is a plain dict
+    spec["containers"][0].update(change)
     assert refusal(spec).path == f"spec.containers[0].{key}"
 
 
@@ -132,7 +132,7 @@ def test_false_and_empty_fields_are_as_good_as_absent() -> None:
 
 
 def test_claims_come_from_requests_and_limits_of_every_container() -> None:
-    spec = {
+    spec: dict[str, Any] = {
         "initContainers": [{"name": "init", "image": "hello"}],
         "containers": [
             {"name": "one", "image": "hello", "resources": {"limits": {"wirelet.dev/esp32": "1", "cpu": "2"}}},
