@@ -141,6 +141,12 @@ async def test_a_gap_is_a_line_with_the_frozen_words(store: LogStore, gap: Gap, 
     assert await show(store) == text
 
 
+def test_the_words_of_a_gap_are_those_of_the_specification() -> None:
+    spec = (Path(__file__).parents[2] / "firmware-protocol" / "SPEC.md").read_text(encoding="utf-8")
+    words = " ".join(spec[spec.index("CAUSE is one of") :].split())
+    assert [cause.words for cause in GapCause if f"`{cause.words}`" not in words] == []
+
+
 async def test_a_gap_stands_on_a_line_of_its_own_and_counts_as_one(store: LogStore) -> None:
     store.append(KEY, [Entry(1, OUT, b"hal", True), gap_entry(LOST), Entry(2 * S, OUT, b"next")])
     assert await show(store) == b"hal\n" + LOST_LINE + b"next\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from transports.wire import messages
 from transports.wire.datagrams import decode_dgram, encode_dgram
 from transports.wire.framing import Deframer, encode_frame
 from transports.wire.messages import Answer, Notification, Request, decode_control, encode_control
+from transports.wire.numbers import Code, Datagram, Method
 from transports.wire.profile import MAX_DEVICE_ITEMS, pack, unpack
 from transports.wire.records import encode_gap_record, encode_record, encode_start_record, parse_records
 
@@ -103,6 +105,26 @@ def test_the_design_s_vectors_are_among_them_byte_for_byte() -> None:
     received = {vector["wire"]: (vector["text"], vector["rx_bad"], vector["raw_bytes"]) for vector in load("receive")}
     assert received["e29c93206f6b0a00"] == ("✓ ok\n".encode().hex(), 0, 0)
     assert received[(b"\x03\x82\x07panic: stack overflow\n\0").hex()] == (b"panic: stack overflow\n".hex(), 1, 25)
+
+
+# -- the text
+
+
+def test_the_specification_and_the_code_name_the_same_numbers() -> None:
+    spec = (VECTORS.parent / "SPEC.md").read_text(encoding="utf-8")
+    rows = {name: int(number, 16) for number, name in re.findall(r"^\| ([0-9a-f]{2}) \| ([A-Z]+)", spec, re.MULTILINE)}
+    later = {name: int(number, 16) for name, number in re.findall(r"\b([A-Z_]{4,})\*{0,2} \(([0-9A-F]{2})\b", spec)}
+    assert rows | later == {member.name: member.value for member in (*Datagram, *Method)}
+    codes = {
+        name: int(number)
+        for number, name in re.findall(r"\b(\d+) ([A-Z_]{2,})\b", spec[spec.index("Codes:") : spec.index("An answer other")])
+    }
+    assert codes == {code.name: code.value for code in Code}
+
+
+def test_the_core_of_the_specification_fits_eight_pages() -> None:
+    core = (VECTORS.parent / "SPEC.md").read_text(encoding="utf-8").split("## 9.")[0]
+    assert len(core.split()) < 4300
 
 
 # -- the line
