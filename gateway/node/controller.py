@@ -133,9 +133,7 @@ class NodeController:
             return 0.0
         lease = await self._objects.lease()
         if lease is not None and (_is_live(lease, self._now()) or await self._is_renewed(lease)):
-            raise NodeNameTaken(
-                f"the node {facts.name} is {owner}, and its lease is being renewed; give this gateway a name of its own (node.name)"
-            )
+            raise NodeNameTaken(f"node.name: {facts.name} is {owner}, and its lease is being renewed; give this gateway a name of its own")
         _logger.info("taking over a node whose lease ended: it was %s", owner)
         return 0.0
 
