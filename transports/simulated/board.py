@@ -50,6 +50,9 @@ BOOT_S: Final = (0.02, 0.06)
 REBOOT_MS: Final = 1000
 """What AWAY announces; more than BOOT_S and the handshake."""
 
+ANY_PROGRAM: Final = "*"
+"""In an INVENTORY: every name is taken."""
+
 OK: Final = int(Code.OK)
 
 
@@ -285,7 +288,8 @@ class Board:
 
     def _inventory(self, request: InventoryRequest) -> tuple[int, Body]:
         begin = request.from_ or 0
-        programs = [ProgramInfo(name, VERSION) for name in PROGRAMS][begin:]
+        names = [*PROGRAMS, ANY_PROGRAM] if self.config.accept_any else [*PROGRAMS]
+        programs = [ProgramInfo(name, VERSION) for name in names][begin:]
         count = _fitting(len(pack([program.name, program.version])) for program in programs)
         following = begin + count if count < len(programs) else None
         inventory = Inventory(tuple(programs[:count]), self.config.slots, "wirelet-sim")
