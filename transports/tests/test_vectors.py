@@ -111,14 +111,13 @@ def test_the_design_s_vectors_are_among_them_byte_for_byte() -> None:
 
 
 def test_the_specification_and_the_code_name_the_same_numbers() -> None:
-    spec = (VECTORS.parent / "SPEC.md").read_text(encoding="utf-8")
-    rows = {name: int(number, 16) for number, name in re.findall(r"^\| ([0-9a-f]{2}) \| ([A-Z]+)", spec, re.MULTILINE)}
-    later = {name: int(number, 16) for name, number in re.findall(r"\b([A-Z_]{4,})\*{0,2} \(([0-9A-F]{2})\b", spec)}
+    text = (VECTORS.parent / "SPEC.md").read_text(encoding="utf-8")
+    spec = " ".join(text.split())
+    rows = {name: int(number, 16) for number, name in re.findall(r"^\| ([0-9a-f]{2}) \| ([A-Z]+)", text, re.MULTILINE)}
+    later = {name: int(number, 16) for name, number in re.findall(r"\b([A-Z_]{4,})\*{0,2}\s\(([0-9A-F]{2})\b", spec)}
     assert rows | later == {member.name: member.value for member in (*Datagram, *Method)}
-    codes = {
-        name: int(number)
-        for number, name in re.findall(r"\b(\d+) ([A-Z_]{2,})\b", spec[spec.index("Codes:") : spec.index("An answer other")])
-    }
+    listed = spec[spec.index("Codes:") : spec.index("An answer other")]
+    codes = {name: int(number) for number, name in re.findall(r"\b(\d+) ([A-Z_]{2,})\b", listed)}
     assert codes == {code.name: code.value for code in Code}
 
 
