@@ -14,7 +14,6 @@ import contextlib
 import copy
 import enum
 import functools
-import json
 import os
 import random
 import socket
@@ -29,8 +28,8 @@ import anyio
 from anyio import to_thread
 
 from gateway.errors import ConfigError
-from gateway.kube.errors import KubeApiError, Unavailable, error_from_answer, error_from_status
-from gateway.kube.lines import LineSplitter, LineTooLong
+from gateway.kube.errors import KubeApiError, Unavailable, error_from_answer
+from gateway.kube.watch import LineSplitter, LineTooLong, WatchEvent, json_object, watch_event
 from gateway.pods.seams import JsonObject
 
 if TYPE_CHECKING:
@@ -62,21 +61,6 @@ class PatchKind(enum.Enum):
 
     STRATEGIC = "application/strategic-merge-patch+json"
     MERGE = "application/merge-patch+json"
-
-
-class WatchKind(enum.Enum):
-    ADDED = "ADDED"
-    MODIFIED = "MODIFIED"
-    DELETED = "DELETED"
-    BOOKMARK = "BOOKMARK"
-
-
-@dataclass(frozen=True, slots=True)
-class WatchEvent:
-    """One line of a watch. A bookmark's object holds nothing but its resource version."""
-
-    kind: WatchKind
-    object: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +200,7 @@ class KubeApi:
                 data = await _body(response)
         if response.status >= 400:
             raise error_from_answer(response.status, response.headers, data)
-        return _object(data)
+        return json_object(data)
 
     async def _call(
         self,
@@ -251,19 +235,7 @@ async def _watch_events(response: ClientResponse) -> AsyncIterator[WatchEvent]:
                 return
             lines = splitter.feed(chunk)
         for line in lines:
-            yield _watch_event(_object(line))
-
-
-def _watch_event(event: JsonObject) -> WatchEvent:
-    content = event.get("object")
-    if not isinstance(content, dict):
-        raise Unavailable("a line of the watch is no event")
-    if event.get("type") == "ERROR":
-        raise error_from_status(content)
-    try:
-        return WatchEvent(WatchKind(event.get("type")), content)
-    except ValueError:
-        raise Unavailable(f"the watch sent an unknown kind of event: {event.get('type')!r}") from None
+            yield watch_event(line)
 
 
 async def _body(response: ClientResponse) -> bytes:
@@ -275,16 +247,6 @@ async def _body(response: ClientResponse) -> bytes:
             raise Unavailable(f"the answer exceeds {MAX_ANSWER_BYTES} bytes")
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-def _object(data: bytes) -> JsonObject:
-    try:
-        answer = json.loads(data)
-    except ValueError as error:
-        raise Unavailable(f"the answer is not JSON: {error}") from error
-    if not isinstance(answer, dict):
-        raise Unavailable("the answer is not an object")
-    return answer
 
 
 @contextlib.contextmanager

@@ -113,7 +113,7 @@ def error_from_status(answer: Mapping[str, Any], retry_after: str | None = None)
 def _parse(status: int, body: bytes) -> dict[str, Any]:
     try:
         answer = json.loads(body)
-    except ValueError:  # a proxy's HTML page, or a connection cut in the body
+    except (ValueError, RecursionError):  # a proxy's HTML page, or a connection cut in the body
         answer = None
     if isinstance(answer, dict) and answer.get("kind") == "Status":
         return answer | {"code": status}

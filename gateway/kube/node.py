@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from gateway.kube.api import KubeApi, PatchKind, WatchEvent, WatchKind
+from gateway.kube.api import KubeApi, PatchKind
 from gateway.kube.errors import KubeApiError, NotFound, Unprocessable
 from gateway.kube.lease import LEASES
 from gateway.kube.reflector import Reflector
 from gateway.kube.store import Change, Store, uid_of
+from gateway.kube.watch import WatchEvent, WatchKind
 from gateway.pods.seams import JsonObject, SourceUnavailable
 
 NODES: Final = "/api/v1/nodes"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from gateway.kube.api import WatchEvent, WatchKind
+from gateway.kube.watch import WatchEvent, WatchKind
 from gateway.pods.seams import JsonObject
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import ConfigError
-from gateway.kube.api import LIST_PAGE, WRITES_IN_FLIGHT, KubeApi, PatchKind, WatchKind
+from gateway.kube.api import LIST_PAGE, WRITES_IN_FLIGHT, KubeApi, PatchKind
 from gateway.kube.backoff import Backoff
 from gateway.kube.errors import (
     AlreadyExists,
@@ -30,7 +30,7 @@ from gateway.kube.errors import (
     Unprocessable,
     error_from_answer,
 )
-from gateway.kube.lines import LineSplitter, LineTooLong
+from gateway.kube.watch import LineSplitter, LineTooLong, WatchKind
 from gateway.tests.kube_server import Answer, WatchAnswer, kube_server, kubeconfig
 
 POD = "/api/v1/namespaces/n/pods/p"

@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.kube.api import KubeApi, WatchEvent, WatchKind
+from gateway.kube.api import KubeApi
 from gateway.kube.backoff import Backoff
 from gateway.kube.pods import KubePodSource
 from gateway.kube.references import Reference, ReferenceKind, references
 from gateway.kube.reflector import Reflector
 from gateway.kube.slim import slim_pod
 from gateway.kube.store import Added, Change, Deleted, Modified, Store, Synced, is_newer
+from gateway.kube.watch import WatchEvent, WatchKind
 from gateway.pods.seams import PodUid, SourceUnavailable
 from gateway.tests.kube_server import Answer, KubeServer, WatchAnswer, kube_server
 
