@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -169,3 +171,40 @@ def test_logs_belong_to_their_user_alone(tmp_path: Path) -> None:
     store.append(FIRST, lines(1))
     assert (tmp_path / "run" / "logs").stat().st_mode & 0o777 == 0o700
     assert next((tmp_path / "run" / "logs").iterdir()).stat().st_mode & 0o777 == 0o600
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from gateway.logs.record import Entry, Stream
+from gateway.logs.store import AttemptKey, LogStore
+
+store = LogStore(Path(sys.argv[1]), budget_bytes=1 << 20)
+store.reopen_all()
+number = int(sys.argv[2])
+while True:
+    batch = [Entry(n, Stream.STDOUT, b"%080d" % n, False, 1, n + 1) for n in range(number, number + 1 + number % 7)]
+    store.append(AttemptKey("uid-1", "main", 1), batch)
+    number += len(batch)
+    sys.stdout.write(f"{number}\\n")
+    sys.stdout.flush()
+"""
+
+
+def test_kill_9_loses_nothing_that_was_stored(tmp_path: Path) -> None:
+    said = 0
+    for reports in (3, 50, 400, 1500, 1501):
+        with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), str(said)], stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            for _ in range(reports):
+                said = int(writer.stdout.readline())
+            writer.kill()
+        store = LogStore(tmp_path, budget_bytes=1 << 20)
+        store.reopen_all()
+        assert store.counters.corrupt == 0
+        [info] = store.rings()
+        numbers = [int(line) for line in content(store, FIRST)]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+        assert info.offset == numbers[-1] + 1 >= said
+        store.close()
+        said = max(0, said - 20)  # the device sends again what was not acknowledged
