@@ -203,9 +203,7 @@ class PodWorker:
         self._sink.event(pod.object, NORMAL, "Pulled", pulled, container.name)
         self._sink.event(pod.object, NORMAL, "Created", "Container created", container.name)
         self._sink.event(pod.object, NORMAL, "Started", "Container started", container.name)
-        _logger.info(
-            "Container started", extra={"uid": pod.uid, "pod": pod.name, "container": container.name, "attempt": gen, "device": device}
-        )
+        _logger.info("Container started", extra={"pod": pod.name, "container": container.name, "attempt": gen, "device": device})
 
     def _refused(self, pod: PodView, memory: PodMemory, container: ContainerView, refused: StartRefused) -> None:
         is_new = memory.refuse(container.name, refused.reason, refused.message, self._clock.now(), self._rng.uniform(0.8, 1.0))
