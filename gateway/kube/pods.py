@@ -13,26 +13,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-import anyio
-
 from gateway.kube.api import KubeApi, PatchKind
 from gateway.kube.errors import Conflict, KubeApiError, NotFound, Unprocessable
 from gateway.kube.events import KubeEvents
-from gateway.kube.references import Reference, ReferenceKind, references
+from gateway.kube.reference_reader import ReferenceReader
+from gateway.kube.references import Reference, ReferenceKind
 from gateway.kube.reflector import Reflector
 from gateway.kube.slim import slim_pod
 from gateway.kube.status import status_patch
-from gateway.kube.store import Added, Change, Store, Synced, uid_of
+from gateway.kube.store import Added, Change, Deleted, Store, Synced, uid_of
 from gateway.pods.seams import JsonObject, PodUid, SourceUnavailable
 
 _logger = logging.getLogger(__name__)
-
-REFERENCE_TTL_S: Final = 10.0
-"""A new pod that names the object reads it again at once, so this only covers restarts and bursts."""
-MISSING_TTL_S: Final = 1.0
-"""A missing ConfigMap is what a person is about to create."""
-MAX_REFERENCES: Final = 1024
-"""110 pods with a handful each stay below; beyond it the oldest are read again."""
 
 UID_MISMATCH: Final = "UID in precondition"
 """storage.Preconditions.Check in k8s.io/apiserver; the answer has no field that says the same."""
@@ -99,54 +91,12 @@ class KubePodSource:
                     told()
                 continue
             if isinstance(change, Added):
-                self._references.forget(references(change.object))
+                self._references.named(change.object)
+            elif isinstance(change, Deleted):
+                self._references.unnamed(change.object)
             uid = PodUid(uid_of(change.object))
             for changed in self._subscribers:
                 changed(uid)
-
-
-class ReferenceReader:
-    """ConfigMaps and Secrets by GET, each at most once at a time."""
-
-    def __init__(self, api: KubeApi, now: Callable[[], float]) -> None:
-        self._api = api
-        self._now = now
-        self._kept: dict[Reference, tuple[float, JsonObject | None]] = {}
-        """The loop time until which the object (None: there is none) may be used; oldest first."""
-        self._reading: dict[Reference, anyio.Lock] = {}
-
-    def forget(self, stale: frozenset[Reference]) -> None:
-        """The next reader asks the server."""
-        for reference in stale:
-            self._kept.pop(reference, None)
-
-    async def read(self, reference: Reference) -> JsonObject | None:
-        """Raises SourceUnavailable."""
-        lock = self._reading.setdefault(reference, anyio.Lock())
-        try:
-            async with lock:
-                until, found = self._kept.get(reference, (0.0, None))
-                return found if self._now() < until else await self._ask(reference)
-        finally:
-            if lock.statistics().tasks_waiting == 0 and not lock.locked():
-                self._reading.pop(reference, None)
-
-    async def _ask(self, reference: Reference) -> JsonObject | None:
-        try:
-            found = await self._api.get(f"/api/v1/namespaces/{reference.namespace}/{reference.kind.value}/{reference.name}")
-        except NotFound:
-            self._keep(reference, None, MISSING_TTL_S)
-            return None
-        except KubeApiError as error:
-            raise SourceUnavailable(f"{reference.kind.value} {reference.namespace}/{reference.name}: {error}") from error
-        self._keep(reference, found, REFERENCE_TTL_S)
-        return found
-
-    def _keep(self, reference: Reference, found: JsonObject | None, ttl_s: float) -> None:
-        self._kept.pop(reference, None)
-        while len(self._kept) >= MAX_REFERENCES:
-            del self._kept[next(iter(self._kept))]
-        self._kept[reference] = (self._now() + ttl_s, found)
 
 
 class KubeStatusSink:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from gateway.kube.api import KubeApi
 from gateway.kube.backoff import Backoff
 from gateway.kube.pods import KubePodSource
+from gateway.kube.reference_reader import SETTLE_S, ReferenceReader
 from gateway.kube.references import Reference, ReferenceKind, references
 from gateway.kube.reflector import Reflector
 from gateway.kube.slim import slim_pod
@@ -305,3 +306,35 @@ async def test_a_new_pod_reads_what_it_names_again(tmp_path: Path) -> None:
             assert source.get(PodUid("u")) is not None
             assert await source.config_map("n", "c1") == {"a": "2"}
             tasks.cancel_scope.cancel()
+
+
+async def test_what_a_new_pod_names_is_read_when_the_authorizer_knows_the_pod_too(tmp_path: Path) -> None:
+    """The first look at the clock is the pod's arrival; a reference that an older pod names too needs no wait."""
+    path = "/api/v1/namespaces/n/secrets/s1"
+    async with kube_server(tmp_path) as (server, api):
+        server.will("GET", path, Answer(200, {"data": {}}))
+        reader = ReferenceReader(api, anyio.current_time)
+        began = anyio.current_time()
+        reader.named({**POD, "metadata": {"namespace": "n", "uid": "u1"}})
+        assert await reader.read(Reference(ReferenceKind.SECRET, "n", "s1")) == {"data": {}}
+        first_s = anyio.current_time() - began
+        reader.named({**POD, "metadata": {"namespace": "n", "uid": "u2"}})
+        await reader.read(Reference(ReferenceKind.SECRET, "n", "s1"))
+        second_s = anyio.current_time() - began - first_s
+    assert first_s >= SETTLE_S
+    assert second_s < SETTLE_S
+    assert len(server.asked) == 2
+
+
+async def test_nothing_is_kept_of_what_no_pod_names_any_more(tmp_path: Path) -> None:
+    path, pod = "/api/v1/namespaces/n/secrets/s1", {**POD, "metadata": {"namespace": "n", "uid": "u1"}}
+    now = 100.0
+    async with kube_server(tmp_path) as (server, api):
+        server.will("GET", path, Answer(200, {"data": {}}))
+        reader = ReferenceReader(api, lambda: now)
+        reader.named(pod)
+        now += 1
+        await reader.read(Reference(ReferenceKind.SECRET, "n", "s1"))
+        reader.unnamed(pod)
+        await reader.read(Reference(ReferenceKind.SECRET, "n", "s1"))
+    assert len(server.asked) == 2
