@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from transports.errors import RemoteProtocolError
 from transports.protocol import (
     Away,
     ExitReason,
@@ -23,7 +26,8 @@ from transports.protocol import (
 from transports.simulated.board import Board, BoardConfig
 from transports.simulated.programs import PROGRAMS
 from transports.tests.simulated_rig import Rig
-from transports.wire.numbers import Code, ResetCause
+from transports.wire.messages import Start
+from transports.wire.numbers import Body, Code, Method, ResetCause
 
 
 @pytest.fixture
@@ -285,3 +289,43 @@ def test_a_quiet_board_asks_for_nothing_but_keepalives(rig: Rig) -> None:
 def test_impossible_boards_are_refused(config: BoardConfig, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         Board(config, 0.0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.binary(max_size=200), max_size=8))
+def test_no_bytes_from_the_wire_stop_a_board(noise: list[bytes]) -> None:
+    rig = Rig()
+    rig.join()
+    for data in noise:
+        rig.board.receive_data(data, rig.now)
+        rig.run_for(0.01)
+    rig.board.receive_data(b"\0", rig.now)
+    rig.start("hello")
+    rig.run_until(rig.lines)
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {1: 1}, {1: 1, 2: 1, 3: 7}, {1: 1, 2: 1, 3: "hello", 4: [1]}, {-1: 0, 1: 1, 2: 1, 3: "hello"}], ids=str
+)
+def test_a_malformed_start_starts_nothing(body: Body) -> None:
+    board = Board(BoardConfig(), 0.0)
+    with pytest.raises(RemoteProtocolError):
+        board.on_request(Method.START, body, 0.0)
+    assert board.workloads == ()
+
+
+def test_a_start_that_says_so_ends_its_run_when_the_link_is_lost_for_long(rig: Rig) -> None:
+    start = Start(9, 1, "cat", on_link_loss=(1, 2000))
+    code, _ = rig.board.on_request(Method.START, start.to_map(), rig.now)
+    assert code == 0
+    rig.unplug()
+    rig.run_for(4)  # three keepalives and almost two seconds
+    rig.plug()
+    rig.join()
+    assert rig.board.workloads[0].state is WorkloadState.RUNNING
+    rig.unplug()
+    rig.run_for(6)
+    rig.plug()
+    rig.join()
+    end = rig.seen(Listed)[-1].workloads[0]
+    assert (end.state, end.reason, end.exit_code) == (WorkloadState.EXITED, ExitReason.LINK_LOSS, 137)
