@@ -20,10 +20,10 @@ from gateway.devices.events import DeviceEvents
 from gateway.devices.ledger import Ledger
 from gateway.devices.output import DeviceOutput
 from gateway.devices.runbook import RunBook
-from gateway.devices.runs import Runs
+from gateway.devices.runs import Runs, is_live
 from gateway.devices.workloads import DeviceWorkloads
 from gateway.logs.checkpoint import CheckpointFile, checkpoint_path
-from gateway.logs.store import LogStore
+from gateway.logs.store import AttemptKey, LogStore
 from gateway.pods.seams import PodUid
 from transports.device import Device
 from transports.link import LinkOpener
@@ -54,7 +54,11 @@ class Fleet:
         self._checkpoints: list[CheckpointFile] = []
         self._rng = random.Random(secrets.randbits(64))
         gateway_id = secrets.randbits(32)
-        runs = Runs(ledger.entries())
+        entries = ledger.entries()
+        for entry in entries:
+            if not is_live(entry):
+                logs.close_attempt(AttemptKey(entry.uid, entry.container, entry.gen))
+        runs = Runs(entries)
         self._book = RunBook(runs, ledger, logs, pod_changed, wall_clock)
         self.boards: dict[str, Board] = {}
         self.events = DeviceEvents(self.boards, self._book, loop_time, wall_clock)

@@ -130,12 +130,13 @@ class DeviceOutput:
 
     def _sort_gap(self, gap: Gap, epoch: int, stamp_ns: int, batches: dict[RingKey, list[Entry]]) -> None:
         """Lost bytes of the stream may be of any run on the device, so each run's log names the gap."""
-        size_bytes = gap.end - gap.offset if gap.end is not None else None
-        entry = gap_entry(
-            LogGap(gap.records, size_bytes, _cause(gap.reason), self._last_stamp_ns or stamp_ns, stamp_ns),
-            epoch=epoch if gap.end is not None else 0,
-            offset_end=gap.end or 0,
-        )
+        since_ns = self._last_stamp_ns or stamp_ns
+        if gap.end is None:
+            entry = gap_entry(LogGap(gap.records, None, _cause(gap.reason), since_ns, stamp_ns))
+        else:
+            # With the offset a ring that holds the beginning already declares only the rest.
+            lost = LogGap(gap.records, gap.end - gap.offset, _cause(gap.reason), since_ns, stamp_ns, gap.offset)
+            entry = gap_entry(lost, epoch=epoch, offset_end=gap.end)
         self._last_stamp_ns = stamp_ns
         for key in self._keys(self._runs.live_on(self._device)):
             batches.setdefault(key, []).append(entry)
