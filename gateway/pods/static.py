@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import json
 import uuid
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,9 @@ from gateway.pods.view import PodView
 
 RETURN_HOLD_S: Final = 1.0
 """A uid that just left does not come back sooner (a file changed to and fro), so that all have let go of it."""
+
+_UID_NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_URL, "https://wirelet.dev/manifest")
+"""Never change it: running workloads are recognised by their pod's uid."""
 
 Key: TypeAlias = tuple[str, str]
 """namespace, name"""
@@ -119,7 +121,7 @@ class _Reading:
 
 def _uid(node_name: str, path: str, document: JsonObject) -> PodUid:
     content = json.dumps([node_name, path, document], sort_keys=True)
-    return PodUid(str(uuid.UUID(bytes=hashlib.sha256(content.encode()).digest()[:16], version=8)))
+    return PodUid(str(uuid.uuid5(_UID_NAMESPACE, content)))
 
 
 def _secret_data(document: JsonObject) -> dict[str, bytes]:
