@@ -8,9 +8,7 @@ import socket
 from pathlib import Path
 from typing import Final
 
-import anyio
 from anyio import to_thread
-from anyio.abc import SocketListener
 
 from gateway.errors import ConfigError
 
@@ -21,15 +19,20 @@ MAX_UNIX_PATH_BYTES: Final = 107
 OWNER_ONLY: Final = 0o600
 
 
-async def listen_tcp(address: str, port: int) -> list[SocketListener]:
-    """Listen on address; `::` means every address of both families. Port 0 takes a free one. Raises ConfigError."""
+async def listen_tcp(address: str, port: int) -> socket.socket:
+    """Listen on an IP address; `::` means every address of both families. Port 0 takes a free one. Raises ConfigError."""
     try:
-        found = await anyio.create_tcp_listener(local_host=None if address == "::" else address, local_port=port, backlog=BACKLOG)
+        return await to_thread.run_sync(_bind_tcp, address, port)
     except socket.gaierror as error:
         raise ConfigError([("server.address", f"must be an IP address of this host, not {address!r}")]) from error
     except OSError as error:
         raise ConfigError([_explained(error, address, port)]) from error
-    return [listener for listener in found.listeners if isinstance(listener, SocketListener)]
+
+
+def _bind_tcp(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    both = address == "::" and socket.has_dualstack_ipv6()
+    return socket.create_server((address, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
 
 
 def _explained(error: OSError, address: str, port: int) -> tuple[str, str]:
@@ -44,21 +47,35 @@ def _explained(error: OSError, address: str, port: int) -> tuple[str, str]:
             return "server.address", f"cannot listen on {address} port {port}: {error.strerror}"
 
 
-async def listen_unix(path: Path, mode: int = OWNER_ONLY) -> SocketListener:
+async def listen_unix(path: Path, mode: int = OWNER_ONLY) -> socket.socket:
     """Listen on a unix socket whose file mode is its guard (0600, or 0660 for a group). A socket that nobody serves is replaced.
 
-    Raises ConfigError. The mode is set before anyone can connect: until listen() a connection is refused.
+    Raises ConfigError.
     """
     if len(os.fsencode(path)) > MAX_UNIX_PATH_BYTES:
         raise ConfigError([("runtimeDirectory", f"{path} is longer than a socket's path may be ({MAX_UNIX_PATH_BYTES} bytes)")])
     try:
-        if await to_thread.run_sync(_is_served, path):
-            raise ConfigError([("runtimeDirectory", f"another gateway serves {path}; stop it or choose another directory")])
-        await to_thread.run_sync(lambda: path.parent.mkdir(parents=True, exist_ok=True))
-        return await anyio.create_unix_listener(path, mode=mode, backlog=BACKLOG)
+        return await to_thread.run_sync(_bind_unix, path, mode)
     except OSError as error:
         text = "a file of this name is in the way" if error.errno == errno.EADDRINUSE else error.strerror
         raise ConfigError([("runtimeDirectory", f"cannot make the socket {path}: {text}")]) from error
+
+
+def _bind_unix(path: Path, mode: int) -> socket.socket:
+    if _is_served(path):
+        raise ConfigError([("runtimeDirectory", f"another gateway serves {path}; stop it or choose another directory")])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_socket():
+        path.unlink()
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(os.fspath(path))
+        path.chmod(mode)
+        listener.listen(BACKLOG)  # nobody can connect before this, so the mode is in time
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 def _is_served(path: Path) -> bool:

@@ -22,7 +22,7 @@ from typing import Any, Final, assert_never
 
 import anyio
 import h11
-from anyio.abc import ByteStream, SocketAttribute, SocketListener, SocketStream, TaskStatus
+from anyio.abc import ByteStream, SocketAttribute, SocketStream, TaskGroup, TaskStatus
 from anyio.streams.tls import TLSAttribute, TLSStream
 
 from gateway.kubelet.exchange import Answer, Handler, Peer, Reply, Request, RequestRefused, StreamReply, parse_target
@@ -35,6 +35,7 @@ MAX_EARLY_BYTES: Final = 65536
 """Bytes a client may send ahead while an answer streams; more ends the connection."""
 _DEAD_LISTENER: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK})
 """Everything else accept() says is about one newcomer or about now: accept(2) passes on what already went wrong on the new socket."""
+_NOBODY_THERE: Final = frozenset({errno.EAGAIN, errno.ECONNABORTED, errno.EINTR})
 _ACCEPT_PAUSE_S: Final = 0.1
 """After EMFILE and its kind: time for other connections to end, instead of a busy loop."""
 _GONE: Final = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
@@ -84,33 +85,35 @@ class HttpServer:
     limits: Limits = Limits()
     _visits: set[_Visit] = field(default_factory=set, init=False)
 
-    async def serve(self, *listeners: SocketListener, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Accept until cancelled; then every connection is cut and the listeners are closed."""
+    async def serve(self, *listeners: socket.socket, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Accept on listening sockets until cancelled; then every connection is cut and the listeners are closed."""
         try:
             async with anyio.create_task_group() as connections:
                 for listener in listeners:
+                    listener.setblocking(False)
                     connections.start_soon(self._accept, listener, connections)
                 task_status.started()
         finally:
-            with anyio.CancelScope(shield=True):
-                for listener in listeners:
-                    await listener.aclose()
+            for listener in listeners:
+                listener.close()
 
-    async def _accept(self, listener: SocketListener, connections: anyio.abc.TaskGroup) -> None:
+    async def _accept(self, listener: socket.socket, connections: TaskGroup) -> None:
+        # Not anyio's own listener: its unix sockets log a traceback when a read is cancelled in the moment data arrives (4.16).
         while True:
+            await anyio.wait_readable(listener)
             try:
-                stream = await listener.accept()
-            except (OSError, anyio.BrokenResourceError) as error:
-                cause = error if isinstance(error, OSError) else error.__cause__
-                if not isinstance(cause, OSError) or cause.errno in _DEAD_LISTENER:
+                accepted, _ = listener.accept()
+            except OSError as error:
+                if error.errno in _DEAD_LISTENER:
                     raise
-                _logger.warning("cannot accept a connection now: %s", cause.strerror)
-                await anyio.sleep(_ACCEPT_PAUSE_S)
+                if error.errno not in _NOBODY_THERE:
+                    _logger.warning("cannot accept a connection now: %s", error.strerror)
+                    await anyio.sleep(_ACCEPT_PAUSE_S)
                 continue
             if self._make_room():
-                connections.start_soon(self._visit, stream)
+                connections.start_soon(self._visit, accepted)
             else:
-                await anyio.aclose_forcefully(stream)
+                accepted.close()
 
     def _make_room(self) -> bool:
         if len(self._visits) < self.limits.connections:
@@ -123,18 +126,25 @@ class HttpServer:
         eldest.scope.cancel()
         return True
 
-    async def _visit(self, stream: SocketStream) -> None:
+    async def _visit(self, accepted: socket.socket) -> None:
         with anyio.CancelScope() as scope:
             visit = _Visit(scope, anyio.current_time())
             self._visits.add(visit)
             try:
-                await self._greet(stream, visit)
-            except (*_GONE, anyio.BusyResourceError):
-                # Busy: a TLS key update of the client met our own write; such a client is not worth a lock around every write.
-                _logger.debug("a client left in the middle of an exchange")
+                stream = await _stream_of(accepted)
+                if stream is not None:
+                    await self._host(stream, visit)
             finally:
                 self._visits.discard(visit)
-                await anyio.aclose_forcefully(stream)
+
+    async def _host(self, stream: SocketStream, visit: _Visit) -> None:
+        try:
+            await self._greet(stream, visit)
+        except (*_GONE, anyio.BusyResourceError):
+            # Busy: a TLS key update of the client met our own write; such a client is not worth a lock around every write.
+            _logger.debug("a client left in the middle of an exchange")
+        finally:
+            await anyio.aclose_forcefully(stream)
 
     async def _greet(self, stream: SocketStream, visit: _Visit) -> None:
         is_local = stream.extra(SocketAttribute.family) == socket.AF_UNIX
@@ -366,6 +376,14 @@ _REASONS: Final = {
     501: b"Not Implemented",
     503: b"Service Unavailable",
 }
+
+
+async def _stream_of(accepted: socket.socket) -> SocketStream | None:
+    try:
+        return await SocketStream.from_socket(accepted)
+    except (OSError, ValueError):  # reset before we looked
+        accepted.close()
+        return None
 
 
 def _address(stream: SocketStream) -> str:
