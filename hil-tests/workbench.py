@@ -44,6 +44,7 @@ class Workbench:
         return process
 
     def clear(self) -> None:
+        """End everything, the last one first. Idempotent."""
         for process in reversed(self._started):
             process.stop()
         self._reaper.close()
