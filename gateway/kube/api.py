@@ -49,7 +49,7 @@ LIST_PAGE: Final = 500
 WATCH_TIMEOUT_S: Final = (300, 600)
 """The server ends a watch after a time between these, so that many gateways do not come back together."""
 WATCH_SILENCE_S: Final = 300.0
-"""On an idle watch of 1.36 the first bookmark came after 121 s; this much silence means a server that hangs. A dead network shows sooner."""
+"""On an idle watch of 1.36 the first bookmark came after 121 s; so much silence is a server that hangs. A dead network shows sooner."""
 CLOSE_TIMEOUT_S: Final = 2.0
 CLOSE_POLL_S: Final = 0.005
 DEAD_PEER_MS: Final = 30_000
