@@ -61,6 +61,11 @@ class PodController:
             memory.kicked_at = self._clock.now()
         self._queue.add(uid)
 
+    @property
+    def pods_remembered(self) -> int:
+        """Pods that the source or the devices have; it must not grow with those that came and went."""
+        return len(self._memories)
+
     async def run(self) -> None:
         """Work until cancelled."""
         self._source.subscribe(self.changed)
@@ -105,6 +110,8 @@ class PodController:
             memory = self._memories[uid] = PodMemory(first_seen_wall=self._clock.wall(), first_seen=now)
         if pod is None:
             again_at = await self._worker.look_at_gone(uid, memory)
+            if memory.is_released:
+                self._memories.pop(uid, None)
         else:
             again_at = await self._worker.look_at(PodView(pod), memory)
         memory.failures = 0

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import anyio
 
 from gateway.pods.clock import Clock
 
 K = TypeVar("K")
+
+MAX_STALE_TIMERS: Final = 64
+"""Timers that were overtaken are swept when there are this many more than live ones: a deadline may be years away."""
 
 
 class KeyQueue(Generic[K]):
@@ -25,7 +28,7 @@ class KeyQueue(Generic[K]):
         self._is_ready: set[K] = set()
         self._working: set[K] = set()
         self._again: set[K] = set()
-        self._due: dict[K, float] = {}
+        self._due: dict[K, tuple[float, int]] = {}
         self._timers: list[tuple[float, int, K]] = []
         self._count = 0
 
@@ -39,19 +42,22 @@ class KeyQueue(Generic[K]):
 
     def add_at(self, key: K, at: float) -> None:
         """Work on key at that time, unless that was asked for earlier already."""
-        if key in self._due and self._due[key] <= at:
+        if key in self._due and self._due[key][0] <= at:
             return
-        self._due[key] = at
-        self._count += 1  # keeps the heap from comparing keys
+        self._count += 1  # tells timers of one instant apart, and keeps the heap from comparing keys
+        self._due[key] = (at, self._count)
         heapq.heappush(self._timers, (at, self._count, key))
+        if len(self._timers) > 2 * len(self._due) + MAX_STALE_TIMERS:
+            self._timers = [timer for timer in self._timers if self._is_current(timer)]
+            heapq.heapify(self._timers)
 
     def take(self, now: float) -> K | None:
         """The next key to work on, or None. Its timer is forgotten: the worker sets a new one. Call done with it afterwards."""
         while self._timers and self._timers[0][0] <= now:
-            at, _, key = heapq.heappop(self._timers)
-            if self._due.get(key) == at:
-                del self._due[key]
-                self.add(key)
+            timer = heapq.heappop(self._timers)
+            if self._is_current(timer):
+                del self._due[timer[2]]
+                self.add(timer[2])
         if not self._ready:
             return None
         key = self._ready.popleft()
@@ -68,9 +74,12 @@ class KeyQueue(Generic[K]):
 
     def next_deadline(self) -> float | None:
         """When take may have something that it has not now."""
-        while self._timers and self._due.get(self._timers[0][2]) != self._timers[0][0]:
+        while self._timers and not self._is_current(self._timers[0]):
             heapq.heappop(self._timers)
         return self._timers[0][0] if self._timers else None
+
+    def _is_current(self, timer: tuple[float, int, K]) -> bool:
+        return self._due.get(timer[2]) == timer[:2]
 
 
 class WorkQueue(Generic[K]):

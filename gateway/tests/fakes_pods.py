@@ -318,8 +318,9 @@ class Lab:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Start a (new) gateway on the same world; it ends like kill -9: nothing is cleaned up."""
+        self.gateway = self.controller()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self.controller().run)
+            tasks.start_soon(self.gateway.run)
             await idle()
             yield
             tasks.cancel_scope.cancel()
