@@ -38,7 +38,8 @@ MAX_SLOTS: Final = 31
 MIN_RING_BYTES: Final = 1024
 MAX_RING_BYTES: Final = 1 << 24
 VERSION: Final = "1.0"
-MTU_BYTES: Final = 1024
+MTU_BYTES: Final = 243
+"""A frame of 256 bytes on the wire: what a board with little RAM takes."""
 MAX_MESSAGE_BYTES: Final = 4096
 MAX_ANSWER_BYTES: Final = 1024
 ANSWER_SPARE_BYTES: Final = 64
