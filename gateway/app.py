@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-from anyio.abc import SocketAttribute, SocketListener
 
 from gateway.config import Configuration
 from gateway.devices.fleet import Fleet
@@ -128,24 +127,20 @@ async def run_in_cluster(configuration: Configuration, directories: Directories)
         node_name=node.name,
         addresses=[node.address],
     )
-    listeners = await listen_tcp(server.address, server.port)
+    listener = await listen_tcp(server.address, server.port)
     async with await KubeApi.connect(configuration.cluster.kubeconfig) as api:
         cluster = Cluster(api, configuration, gateway.fleet)
 
         async def surroundings(pods: PodDirectory, logs: AttemptLogs) -> None:
             endpoint = Endpoint(kubelet_routes(pods, logs), Gatekeeper(api, node.name))
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(HttpServer(endpoint, tls.context).serve, *listeners)
-                await cluster.run(_port(listeners), is_self_signed=tls.is_self_signed, when_registered=_say_registered)
+                tasks.start_soon(HttpServer(endpoint, tls.context).serve, listener)
+                await cluster.run(listener.getsockname()[1], is_self_signed=tls.is_self_signed, when_registered=_say_registered)
 
         def _say_registered() -> None:
             _logger.info("node is registered", extra={"node": node.name})
 
         await gateway.run(cluster.source, cluster.sink, cluster, surroundings)
-
-
-def _port(listeners: list[SocketListener]) -> int:
-    return int(listeners[0].extra(SocketAttribute.local_port))
 
 
 async def _end_on_signal(scope: anyio.CancelScope) -> None:
