@@ -387,3 +387,11 @@ async def test_fields_nobody_here_knows_are_told_once() -> None:
         await lab.clock.turn(60)
         assert lab.api.events[0] == ("Warning", "UnknownFields", "Ignored, not known to this gateway: spec.quantumEntanglement")
         assert lab.api.reasons().count("UnknownFields") == 1
+
+
+async def test_a_pod_that_ended_before_this_gateway_knew_it_is_left_as_it_is() -> None:
+    lab = Lab()
+    lab.api.objects[UID] = {**pod(), "status": {"phase": "Failed", "reason": "Evicted", "conditions": []}}
+    async with lab.running():
+        await lab.clock.turn(60)
+        assert (lab.api.writes, lab.api.events, lab.devices.attempts) == ([], [], {})
