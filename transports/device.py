@@ -16,6 +16,7 @@ import anyio
 import anyio.abc
 
 from transports.backoff import Backoff
+from transports.bell import Bell
 from transports.errors import DeviceError, LinkError, LinkNotFound, LinkTimeout, SessionLost
 from transports.link import Link, LinkOpener
 from transports.protocol import (
@@ -84,10 +85,10 @@ class Device:
         self._is_ready = False
         self._waiting: dict[RequestId, _Waiter] = {}
         self._unhandled_bytes = 0
-        self._to_write = _Bell()
-        self._to_handle = _Bell()
-        self._to_time = _Bell()
-        self._handled = _Bell()
+        self._to_write = Bell()
+        self._to_handle = Bell()
+        self._to_time = Bell()
+        self._handled = Bell()
 
     @property
     def is_ready(self) -> bool:
@@ -294,20 +295,6 @@ class _Waiter:
         if self.outcome is None:
             self.outcome = outcome
             self.is_over.set()
-
-
-class _Bell:
-    """Wakes the one task that waits for it, now or at its next wait; several rings are one."""
-
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-
-    def ring(self) -> None:
-        self._event.set()
-
-    async def wait(self) -> None:
-        await self._event.wait()
-        self._event = anyio.Event()
 
 
 def _describe(error: LinkError | None) -> tuple[type[LinkError], str] | None:

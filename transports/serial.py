@@ -11,10 +11,8 @@ import asyncio
 import contextlib
 import errno
 import fcntl
-import grp
 import logging
 import os
-import struct
 import termios
 from collections.abc import Callable
 from typing import Any, Final
@@ -25,8 +23,9 @@ import serial
 import serial_asyncio
 
 from transports.blocking import BlockingCalls
-from transports.errors import LinkBusy, LinkError, LinkLost, LinkNotFound, LinkPermissionDenied, LinkTimeout
+from transports.errors import LinkError, LinkLost, LinkTimeout
 from transports.link import MAX_READ_BYTES
+from transports.tty_line import open_error, reason_of_loss, settle_line
 
 _logger = logging.getLogger(__name__)
 
@@ -42,8 +41,6 @@ SEND_PIECE_BYTES: Final = 65536
 MIN_BAUD: Final = 50
 MAX_BAUD: Final = 12_000_000
 """What the fastest USB adapters run at."""
-BAUD_TOLERANCE: Final = 0.03
-"""Two UARTs that differ by more do not understand each other."""
 
 
 class SerialLinkOpener:
@@ -86,9 +83,9 @@ class SerialLinkOpener:
         try:
             return _Port(self._path, self._baud, rtscts=self._rtscts)
         except OSError as error:
-            raise _open_error(self._path, error) from error
-        except ValueError as error:  # how pyserial says that the driver refused the baud rate
-            raise LinkError(f"{self._path}: the port does not run at {self._baud} baud") from error
+            raise open_error(self._path, error) from error
+        except ValueError as error:  # how pyserial says that the driver refused a custom baud rate
+            raise LinkError(f"{self._path}: the port refuses {self._baud} baud") from error
 
 
 class SerialLink:
@@ -226,7 +223,7 @@ class _Port(serial.Serial):  # type: ignore[misc]  # pyserial has no types
     def open(self) -> None:
         super().open()
         try:
-            _settle_line(self.fileno(), self.name, self.baudrate)
+            settle_line(self.fileno(), self.name, self.baudrate)
         except BaseException:
             super().close()
             raise
@@ -256,7 +253,7 @@ class _Port(serial.Serial):  # type: ignore[misc]  # pyserial has no types
         except (BlockingIOError, InterruptedError):
             return b""
         except OSError as error:
-            self.when_lost(_reason(error), error)
+            self.when_lost(reason_of_loss(error), error)
             return b""
         if not data:
             self.when_lost("hung up", None)
@@ -269,7 +266,7 @@ class _Port(serial.Serial):  # type: ignore[misc]  # pyserial has no types
         except (BlockingIOError, InterruptedError):
             raise
         except OSError as error:
-            self.when_lost(_reason(error), error)
+            self.when_lost(reason_of_loss(error), error)
             raise BlockingIOError(errno.EAGAIN, "lost") from error
 
     def flush(self) -> None:
@@ -287,73 +284,3 @@ class _Port(serial.Serial):  # type: ignore[misc]  # pyserial has no types
         with contextlib.suppress(termios.error):
             termios.tcflush(self.fd, termios.TCOFLUSH)
         super().close()
-
-
-# Linux: struct termios2 {u32 iflag, oflag, cflag, lflag; u8 line, cc[19]; u32 ispeed, ospeed}
-_TCGETS2: Final = 0x802C542A
-_TCSETS2: Final = 0x402C542B
-_TERMIOS2: Final = struct.Struct("=4I20s2I")
-_CC_OF_LINE: Final = 1
-"""cc follows the line discipline's byte."""
-_PTY_SLAVE_MAJORS: Final = range(136, 144)
-_OFF_IN_IFLAG: Final = termios.BRKINT | termios.IGNBRK | termios.PARMRK | termios.INPCK | termios.ISTRIP
-_XON, _XOFF = 0x11, 0x13
-
-
-def _settle_line(fd: int, path: str, baud: int) -> None:
-    """What pyserial leaves as it finds it. By termios2, because tcsetattr refuses a line that runs at a custom baud rate."""
-    if os.major(os.fstat(fd).st_rdev) not in _PTY_SLAVE_MAJORS:
-        # On a pty the mark would outlive a killed gateway for as long as the other end keeps the slave open.
-        fcntl.ioctl(fd, termios.TIOCEXCL)
-    iflag, oflag, cflag, lflag, line, ispeed, ospeed = _TERMIOS2.unpack(fcntl.ioctl(fd, _TCGETS2, bytes(_TERMIOS2.size)))
-    iflag &= ~_OFF_IN_IFLAG
-    cflag &= ~termios.HUPCL  # a restart of the gateway must not reset the boards
-    line_and_cc = bytearray(line)
-    line_and_cc[_CC_OF_LINE + termios.VSTART] = _XON
-    line_and_cc[_CC_OF_LINE + termios.VSTOP] = _XOFF
-    fcntl.ioctl(fd, _TCSETS2, _TERMIOS2.pack(iflag, oflag, cflag, lflag, bytes(line_and_cc), ispeed, ospeed))
-    *_, achieved = _TERMIOS2.unpack(fcntl.ioctl(fd, _TCGETS2, bytes(_TERMIOS2.size)))
-    if abs(achieved - baud) > baud * BAUD_TOLERANCE:  # some drivers fall back to 9600 without a word
-        raise ValueError(f"{path} runs at {achieved} baud, not at {baud}")
-
-
-_ABSENT: Final = frozenset({errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR, errno.EIO})
-_BUSY: Final = frozenset({errno.EBUSY, errno.EAGAIN})
-_FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM})
-_NO_TTY: Final = frozenset({errno.ENOTTY, errno.EISDIR})
-_GONE_WHILE_OPEN: Final = frozenset({errno.EIO, errno.ENODEV, errno.ENXIO})
-
-
-def _open_error(path: str, error: OSError) -> LinkError:
-    number = _errno_of(error)
-    if number in _BUSY:
-        return LinkBusy(f"{path}: another process holds the port")
-    if number in _FORBIDDEN:
-        return LinkPermissionDenied(f"{path}: no permission to open the port{_remedy(path)}")
-    if number in _NO_TTY:
-        return LinkNotFound(f"{path}: not a serial port")
-    if number in _ABSENT:
-        return LinkNotFound(f"{path}: no such port")
-    return LinkError(f"{path}: {error}")
-
-
-def _errno_of(error: OSError) -> int | None:
-    # pyserial drops the number when tcgetattr fails
-    if error.errno is None and isinstance(error.__context__, termios.error):
-        return int(error.__context__.args[0])
-    return error.errno
-
-
-def _remedy(path: str) -> str:
-    try:
-        status = os.stat(path)
-        group = grp.getgrgid(status.st_gid).gr_name
-    except (OSError, KeyError):
-        return ""
-    if status.st_mode & 0o060 != 0o060:
-        return f"; its mode is {status.st_mode & 0o777:o}, owner {status.st_uid}, group {group}"
-    return f"; members of the group {group} may"
-
-
-def _reason(error: OSError) -> str:
-    return "hung up" if error.errno in _GONE_WHILE_OPEN else os.strerror(error.errno or 0)

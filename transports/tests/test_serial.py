@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import resource
@@ -17,10 +18,11 @@ import pytest
 import serial
 import serial_asyncio
 
-from transports.errors import LinkLost, LinkNotFound
+from transports.errors import LinkBusy, LinkError, LinkLost, LinkNotFound, LinkPermissionDenied
 from transports.serial import SerialLinkOpener
 from transports.tests.contract.link_contract import opened, read_exactly
 from transports.tests.contract.pty_end import PtyEnd
+from transports.tty_line import open_error, settle_line
 
 IFLAG, OFLAG, CFLAG, LFLAG, _, OSPEED, CC = range(7)
 
@@ -63,6 +65,49 @@ async def test_a_custom_baud_rate_is_set_once_and_works(end: PtyEnd) -> None:
 def test_an_impossible_baud_rate_is_refused_before_anything_is_opened(baud: int) -> None:
     with pytest.raises(ValueError, match=f"{baud} baud is not within"):
         SerialLinkOpener("/dev/ttyUSB0", baud=baud)
+
+
+def test_a_line_that_runs_at_another_rate_is_refused_with_both_rates(end: PtyEnd) -> None:
+    fd = os.open(end.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    try:
+        settle_line(fd, "port", 38400)  # what a new pty runs at
+        settle_line(fd, "port", 38000)
+        with pytest.raises(LinkError, match="port: the port runs at 38400 baud, not at 3500000"):
+            settle_line(fd, "port", 3_500_000)
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.ENOENT, LinkNotFound),
+        (errno.ENXIO, LinkNotFound),
+        (errno.ENODEV, LinkNotFound),
+        (errno.EIO, LinkNotFound),
+        (errno.EBUSY, LinkBusy),
+        (errno.EWOULDBLOCK, LinkBusy),
+        (errno.EACCES, LinkPermissionDenied),
+        (errno.EPERM, LinkPermissionDenied),
+        (errno.EMFILE, LinkError),
+    ],
+)
+def test_each_refusal_of_the_system_has_one_name(number: int, kind: type[LinkError]) -> None:
+    error = open_error("/dev/ttyUSB0", serial.SerialException(number, "could not open port"))
+    assert type(error) is kind
+    assert str(error).startswith("/dev/ttyUSB0: ")
+
+
+def test_the_number_that_pyserial_drops_is_found() -> None:
+    def configure() -> None:
+        try:
+            raise termios.error(errno.EIO, "Input/output error")
+        except termios.error:
+            raise serial.SerialException("Could not configure port")  # noqa: B904 - as pyserial does
+
+    with pytest.raises(serial.SerialException) as raised:
+        configure()
+    assert type(open_error("port", raised.value)) is LinkNotFound
 
 
 async def test_a_file_that_is_no_port_is_said_to_be_none(tmp_path: Path) -> None:
