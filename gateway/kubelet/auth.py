@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
@@ -128,6 +128,8 @@ class Gatekeeper:
 
     api: ReviewApi
     node_name: str
+    clock: Callable[[], float] = anyio.current_time
+    deadline_s: float = REVIEW_DEADLINE_S
     _tokens: ExpiringCache[User] = field(default_factory=ExpiringCache, init=False)
     _bad_tokens: ExpiringCache[bool] = field(default_factory=ExpiringCache, init=False)
     _decisions: ExpiringCache[bool] = field(default_factory=ExpiringCache, init=False)
@@ -151,9 +153,9 @@ class Gatekeeper:
 
     async def _user_of_token(self, token: str) -> User | None:
         key = hashlib.sha256(token.encode()).digest()  # the cache holds no credentials
-        if (user := self._tokens.get(key, anyio.current_time())) is not None:
+        if (user := self._tokens.get(key, self.clock())) is not None:
             return user
-        if self._bad_tokens.get(key, anyio.current_time()):
+        if self._bad_tokens.get(key, self.clock()):
             return None
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
         try:
@@ -162,9 +164,9 @@ class Gatekeeper:
             raise RequestRefused(503, "Unauthorized: the API server cannot be asked about this token now", _RETRY) from unasked
         user = _user_of_status(status)
         if user is None:
-            self._bad_tokens.put(key, True, anyio.current_time() + BAD_TOKEN_TTL_S)
+            self._bad_tokens.put(key, True, self.clock() + BAD_TOKEN_TTL_S)
         else:
-            self._tokens.put(key, user, anyio.current_time() + TOKEN_TTL_S)
+            self._tokens.put(key, user, self.clock() + TOKEN_TTL_S)
         return user
 
     async def _authorize(self, user: User, access: Access) -> None:
@@ -176,7 +178,7 @@ class Gatekeeper:
 
     async def _may(self, user: User, verb: str, subresource: str) -> bool:
         key = (user, verb, subresource)
-        if (known := self._decisions.get(key, anyio.current_time())) is not None:
+        if (known := self._decisions.get(key, self.clock())) is not None:
             return known
         review = _access_review(user, verb, subresource, self.node_name)
         try:
@@ -185,12 +187,12 @@ class Gatekeeper:
             about = f"user={user.name}, verb={verb}, resource=nodes, subresource={subresource}"
             raise RequestRefused(503, f"Authorization error ({about}): the API server cannot be asked now", _RETRY) from unasked
         allowed = status.get("allowed") is True and status.get("denied") is not True
-        self._decisions.put(key, allowed, anyio.current_time() + (ALLOW_TTL_S if allowed else DENY_TTL_S))
+        self._decisions.put(key, allowed, self.clock() + (ALLOW_TTL_S if allowed else DENY_TTL_S))
         return allowed
 
     async def _review(self, path: str, review: dict[str, Any]) -> dict[str, Any]:
         try:
-            with anyio.fail_after(REVIEW_DEADLINE_S):
+            with anyio.fail_after(self.deadline_s):
                 async with self._reviews:
                     answer = await self.api.create(path, review)
         except (GatewayError, OSError) as error:  # TimeoutError is an OSError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import os
 import socket
 from pathlib import Path
@@ -22,8 +23,9 @@ OWNER_ONLY: Final = 0o600
 async def listen_tcp(address: str, port: int) -> socket.socket:
     """Listen on an IP address; `::` means every address of both families. Port 0 takes a free one. Raises ConfigError."""
     try:
+        ipaddress.ip_address(address)
         return await to_thread.run_sync(_bind_tcp, address, port)
-    except socket.gaierror as error:
+    except ValueError as error:
         raise ConfigError([("server.address", f"must be an IP address of this host, not {address!r}")]) from error
     except OSError as error:
         raise ConfigError([_explained(error, address, port)]) from error
@@ -44,7 +46,7 @@ def _explained(error: OSError, address: str, port: int) -> tuple[str, str]:
         case errno.EADDRNOTAVAIL:
             return "server.address", f"{address} is not an address of this host"
         case _:
-            return "server.address", f"cannot listen on {address} port {port}: {error.strerror}"
+            return "server.address", f"cannot listen on {address} port {port}: {os.strerror(error.errno or 0)}"
 
 
 async def listen_unix(path: Path, mode: int = OWNER_ONLY) -> socket.socket:

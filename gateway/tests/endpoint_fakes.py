@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gateway.errors import GatewayError
-from gateway.kubelet.seams import LogsUnavailable
+from gateway.kubelet.seams import DeviceRow, LogsUnavailable
 from gateway.kubelet.server import HttpServer
 from gateway.logs.reader import LogOptions
 
@@ -209,3 +209,32 @@ class FakeLogs:
                 await anyio.sleep_forever()
         finally:
             self.left.set()
+
+
+@dataclass(frozen=True)
+class FixedDevices:
+    listed: Sequence[DeviceRow]
+
+    def rows(self) -> Sequence[DeviceRow]:
+        return self.listed
+
+
+@dataclass(frozen=True)
+class FixedEvents:
+    listed: Sequence[dict[str, Any]]
+
+    def events(self) -> Sequence[dict[str, Any]]:
+        return self.listed
+
+
+@dataclass(frozen=True)
+class FakeDeviceLogs:
+    texts: dict[str, bytes]
+
+    async def open(self, device: str, options: LogOptions) -> AsyncIterator[bytes]:
+        if device not in self.texts:
+            raise LogsUnavailable(404, f'no device "{device}"')
+        return self._read(self.texts[device])
+
+    async def _read(self, text: bytes) -> AsyncIterator[bytes]:
+        yield text
