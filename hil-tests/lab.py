@@ -107,6 +107,11 @@ class Lab:
         status, node = self.control_plane.request("GET", f"/api/v1/nodes/{self.node}")
         return node if status == 200 else None
 
+    def lease(self) -> dict[str, Any] | None:
+        path = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{self.node}"
+        status, lease = self.control_plane.request("GET", path)
+        return lease if status == 200 else None
+
     def follow(self, pod: str, *args: str) -> Follower:
         """`kubectl logs -f`, as a process."""
         follower = Follower(self.control_plane.kubectl_argv("-n", self.namespace, "logs", "-f", pod, *args))
@@ -209,6 +214,11 @@ class Follower:
 def condition(thing: Mapping[str, Any], kind: str) -> dict[str, Any]:
     """The condition of a pod or node, or {}."""
     return next((dict(found) for found in thing["status"].get("conditions", ()) if found["type"] == kind), {})
+
+
+def waiting_reason(pod: Mapping[str, Any]) -> str:
+    """Why the container main waits, or ""."""
+    return str(container(pod).get("state", {}).get("waiting", {}).get("reason", ""))
 
 
 def container(pod: Mapping[str, Any], name: str = "main") -> dict[str, Any]:
