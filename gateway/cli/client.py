@@ -1,0 +1,117 @@
+"""A small blocking client for the gateway's unix socket. Failures are GatewayUnreachable or GatewayRefused, one line each."""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+TIMEOUT_S: Final = 30.0
+"""For answers that are whole. A followed log may be silent for ever."""
+PIECE_BYTES: Final = 65536
+
+
+class ClientError(Exception):
+    """Base of the two; never raised itself. The text is one line for the person at the terminal."""
+
+
+class GatewayUnreachable(ClientError):
+    """Nobody answers on the socket."""
+
+
+class GatewayRefused(ClientError):
+    """The gateway answered, and not with 200."""
+
+
+def add_socket_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--socket", metavar="PATH", type=Path, help="the gateway's socket (default: $WIRELET_SOCKET, else where it is by default)"
+    )
+
+
+def socket_path(flag: Path | None, environment: Mapping[str, str] = os.environ, *, user_id: int | None = None) -> Path:
+    """The flag, else WIRELET_SOCKET, else where a gateway of this user puts it (gateway.directories)."""
+    if flag is not None:
+        return flag
+    if environment.get("WIRELET_SOCKET"):
+        return Path(environment["WIRELET_SOCKET"])
+    user = os.geteuid() if user_id is None else user_id
+    if user == 0:
+        return Path("/run/wirelet/wirelet.sock")
+    if "XDG_RUNTIME_DIR" in environment:
+        return Path(environment["XDG_RUNTIME_DIR"]) / "wirelet" / "wirelet.sock"
+    return Path(f"/dev/shm/wirelet-{user}") / "wirelet.sock"
+
+
+class Client:
+    """Requests to one gateway; a connection for each."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def items(self, kind: str) -> list[dict[str, Any]]:
+        """The rows of /wirelet/<kind>."""
+        with self._answer(f"/wirelet/{kind}", TIMEOUT_S) as answer:
+            found = json.loads(answer.read())["items"]
+        return list(found)
+
+    def pieces(self, path: tuple[str, ...], query: Mapping[str, str], *, follow: bool) -> Iterator[bytes]:
+        """The body of a log, as it comes. path is given in segments, unquoted."""
+        target = "/" + "/".join(quote(segment, safe="") for segment in path)
+        with self._answer(f"{target}?{urlencode(query)}" if query else target, None if follow else TIMEOUT_S) as answer:
+            try:
+                while piece := answer.read1(PIECE_BYTES):
+                    yield piece
+            except (http.client.HTTPException, OSError) as error:
+                raise GatewayUnreachable("the gateway left in the middle of the log; it has stopped or was restarted") from error
+            if not answer.isclosed():
+                raise GatewayUnreachable("the gateway left in the middle of the log; it has stopped or was restarted")
+
+    @contextmanager
+    def _answer(self, target: str, timeout_s: float | None) -> Iterator[http.client.HTTPResponse]:
+        connection = _UnixConnection(self._path, timeout_s)
+        try:
+            try:
+                connection.request("GET", target)
+                answer = connection.getresponse()
+            except (http.client.HTTPException, OSError) as error:
+                raise GatewayUnreachable(self._why(error)) from error
+            with answer:
+                if answer.status != 200:
+                    text = answer.read(PIECE_BYTES).decode(errors="replace").strip()
+                    raise GatewayRefused(text or f"the gateway answered {answer.status}")
+                yield answer
+        finally:
+            connection.close()
+
+    def _why(self, error: Exception) -> str:
+        match error:
+            case FileNotFoundError():
+                return f"no gateway at {self._path}; start one with `wirelet run`, or name its socket with --socket or WIRELET_SOCKET"
+            case ConnectionRefusedError():
+                return f"the gateway of {self._path} is not running; start it with `wirelet run`, or name another with --socket"
+            case PermissionError():
+                return f"you may not use {self._path}; run this as the user the gateway runs as"
+            case TimeoutError():
+                return f"the gateway at {self._path} did not answer within {TIMEOUT_S:g} s"
+            case _:
+                return f"cannot talk to the gateway at {self._path}: {' '.join(str(error).split()) or type(error).__name__}"
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout_s: float | None) -> None:
+        super().__init__("localhost")
+        self._path = path
+        self._timeout_s = timeout_s
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self._timeout_s)
+        self.sock.connect(os.fspath(self._path))

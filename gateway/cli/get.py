@@ -1,0 +1,119 @@
+"""`wirelet get pods|devices|events`: what the gateway on this host has, as a table or as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from gateway.cli.client import Client, ClientError, add_socket_argument, socket_path
+from gateway.cli.table import age, age_since, aligned
+
+Row = dict[str, Any]
+Column = tuple[str, Callable[[Row, float], str]]
+_ALIASES: Final = {"pod": "pods", "po": "pods", "device": "devices", "dev": "devices", "event": "events", "ev": "events"}
+
+_PODS: Final[list[Column]] = [
+    ("NAME", lambda row, now: row["name"]),
+    ("READY", lambda row, now: f"{row['ready']}/{len(row['containers'])}"),
+    ("STATUS", lambda row, now: row["status"]),
+    ("RESTARTS", lambda row, now: str(row["restarts"])),
+    ("DEVICE", lambda row, now: ",".join(row["devices"]) or "<none>"),
+    ("AGE", lambda row, now: age_since(row["createdAt"], now)),
+]
+_PODS_WIDE: Final[list[Column]] = [
+    ("IMAGES", lambda row, now: ",".join(row["images"])),
+    ("MESSAGE", lambda row, now: row["message"] or "-"),
+]
+_DEVICES: Final[list[Column]] = [
+    ("NAME", lambda row, now: row["name"]),
+    ("CLASS", lambda row, now: row["class"]),
+    ("LINK", lambda row, now: row["link"]),
+    ("STATE", lambda row, now: row["state"]),
+    ("SLOTS", lambda row, now: f"{row['slots']['used']}/{row['slots']['total']}"),
+    ("BOOT", lambda row, now: row["boot"] or "-"),
+    ("PROGRAMS", lambda row, now: str(len(row["programs"]))),
+    ("LAST-SEEN", lambda row, now: "never" if row["lastSeen"] is None else age(now - row["lastSeen"])),
+]
+_DEVICES_WIDE: Final[list[Column]] = [
+    ("HAS", lambda row, now: ",".join(row["programs"]) or "-"),
+    ("MESSAGE", lambda row, now: row["message"] or "-"),
+]
+_EVENTS: Final[list[Column]] = [
+    ("LAST-SEEN", lambda row, now: age_since(row.get("lastTimestamp") or row.get("eventTime"), now)),
+    ("TYPE", lambda row, now: str(row.get("type", ""))),
+    ("REASON", lambda row, now: str(row.get("reason", ""))),
+    ("OBJECT", lambda row, now: _object(row.get("involvedObject") or {})),
+    ("MESSAGE", lambda row, now: str(row.get("message", ""))),
+]
+_COUNT: Final[list[Column]] = [("COUNT", lambda row, now: str(row.get("count", 1)))]
+_NAMESPACE: Final[list[Column]] = [("NAMESPACE", lambda row, now: _namespace(row))]
+_TABLES: Final = {"pods": (_PODS, _PODS_WIDE), "devices": (_DEVICES, _DEVICES_WIDE), "events": (_EVENTS, _COUNT)}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", metavar="pods|devices|events", type=_kind)
+    parser.add_argument("name", metavar="NAME", nargs="?", help="only this one")
+    parser.add_argument("-o", "--output", choices=["table", "wide", "json"], default="table")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("-n", "--namespace", metavar="NAME", default="default", help="namespace of pods and events (default: default)")
+    where.add_argument("-A", "--all-namespaces", action="store_true")
+    add_socket_argument(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code: 0, also for an empty list; 1 when the gateway does not answer or nothing has the name."""
+    kind, everywhere = arguments.kind, arguments.all_namespaces or arguments.kind == "devices"
+    try:
+        found = Client(socket_path(arguments.socket)).items(kind)
+    except ClientError as error:
+        print(f"wirelet get: {error}", file=sys.stderr)
+        return 1
+    rows = [row for row in found if everywhere or _namespace(row) == arguments.namespace]
+    if arguments.name is not None:
+        rows = [row for row in rows if _name(row) == arguments.name]
+        if not rows:
+            known = ", ".join(sorted({_name(row) for row in found})) or "none"
+            print(f'wirelet get: no {kind.rstrip("s")} "{arguments.name}"{_place(arguments, kind)}; there are: {known}', file=sys.stderr)
+            return 1
+    if arguments.output == "json":
+        print(json.dumps({"items": rows}, indent=2))
+    elif rows:
+        sys.stdout.write(_table(kind, rows, wide=arguments.output == "wide", with_namespace=arguments.all_namespaces and kind != "devices"))
+    else:
+        print(f"No {kind} found{_place(arguments, kind)}.", file=sys.stderr)
+    sys.stdout.flush()
+    return 0
+
+
+def _table(kind: str, rows: Sequence[Row], *, wide: bool, with_namespace: bool) -> str:
+    narrow, more = _TABLES[kind]
+    columns = [*(_NAMESPACE if with_namespace else ()), *narrow, *(more if wide else ())]
+    now = time.time()
+    return aligned([title for title, _ in columns], [[cell(row, now) for _, cell in columns] for row in rows])
+
+
+def _kind(word: str) -> str:
+    kind = _ALIASES.get(word, word)
+    if kind not in _TABLES:
+        raise argparse.ArgumentTypeError(f"unknown kind {word!r}; there are: {', '.join(_TABLES)}")
+    return kind
+
+
+def _namespace(row: Row) -> str:
+    return str(row.get("namespace") or (row.get("metadata") or {}).get("namespace") or "default")
+
+
+def _name(row: Row) -> str:
+    return str(row.get("name") or (row.get("involvedObject") or {}).get("name") or "")
+
+
+def _object(reference: Row) -> str:
+    return f"{str(reference.get('kind', '')).lower()}/{reference.get('name', '')}"
+
+
+def _place(arguments: argparse.Namespace, kind: str) -> str:
+    return "" if kind == "devices" or arguments.all_namespaces else f" in namespace {arguments.namespace}"

@@ -1,0 +1,73 @@
+"""`wirelet logs POD` and `wirelet logs device/NAME`: the bytes as they are, to stdout."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from gateway.cli.client import Client, ClientError, add_socket_argument, socket_path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", metavar="POD | device/NAME")
+    parser.add_argument("-c", "--container", metavar="NAME", help="which container of the pod")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on as more comes")
+    parser.add_argument("-p", "--previous", action="store_true", help="the attempt before the current one")
+    parser.add_argument("-n", "--namespace", metavar="NAME", default="default", help="namespace of the pod (default: default)")
+    parser.add_argument("--tail", metavar="N", type=_count, help="only the last N lines")
+    parser.add_argument("--since", metavar="SECONDS", type=_count, help="only what is younger")
+    parser.add_argument("--timestamps", action="store_true", help="the time before each line")
+    add_socket_argument(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code: 0 at the end of the log, 1 when there is none or the gateway left in the middle."""
+    client = Client(socket_path(arguments.socket))
+    try:
+        for piece in client.pieces(_path(arguments, client), _query(arguments), follow=arguments.follow):
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+    except (ClientError, _Ambiguous) as error:
+        print(f"wirelet logs: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+class _Ambiguous(Exception):
+    """The command line does not say which log is meant."""
+
+
+def _path(arguments: argparse.Namespace, client: Client) -> tuple[str, ...]:
+    kind, slash, name = arguments.target.partition("/")
+    if slash and kind in ("device", "devices", "dev"):
+        return ("wirelet", "deviceLogs", name)
+    pod = name if slash and kind in ("pod", "pods", "po") else arguments.target
+    container = arguments.container or _only_container(client.items("pods"), arguments.namespace, pod)
+    return ("containerLogs", arguments.namespace, pod, container)
+
+
+def _only_container(rows: list[dict[str, Any]], namespace: str, pod: str) -> str:
+    here = [row for row in rows if row["namespace"] == namespace]
+    row = next((row for row in here if row["name"] == pod), None)
+    if row is None:
+        known = ", ".join(row["name"] for row in here) or "none"
+        raise _Ambiguous(f'no pod "{pod}" in namespace {namespace}; there are: {known}')
+    if len(row["containers"]) != 1:
+        raise _Ambiguous(f'pod "{pod}" has several containers; choose one with -c: {", ".join(row["containers"])}')
+    return str(row["containers"][0])
+
+
+def _query(arguments: argparse.Namespace) -> dict[str, str]:
+    query = {name: "true" for name in ("follow", "previous", "timestamps") if getattr(arguments, name)}
+    if arguments.tail is not None:
+        query["tailLines"] = str(arguments.tail)
+    if arguments.since is not None:
+        query["sinceSeconds"] = str(arguments.since)
+    return query
+
+
+def _count(word: str) -> int:
+    if not word.isascii() or not word.isdigit():
+        raise argparse.ArgumentTypeError(f"must be a whole number, not {word!r}")
+    return int(word)

@@ -1,0 +1,356 @@
+"""The command line against a real gateway socket: what it prints, what it says when nobody answers, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from gateway.cli import COMMANDS, main
+from gateway.cli.client import socket_path
+from gateway.cli.guard import clash_of_transports
+from gateway.cli.table import age, age_since, aligned
+from gateway.config import parse
+from gateway.directories import choose_directories
+from gateway.kubelet.listeners import listen_unix
+from gateway.kubelet.routes import Endpoint, kubelet_routes, local_routes
+from gateway.kubelet.seams import DeviceRow
+from gateway.kubelet.server import HttpServer, Limits
+from gateway.tests.endpoint_fakes import FakeDeviceLogs, FakeLogs, FakePods, FixedDevices, FixedEvents, pod, serving
+
+NOW = time.time()
+CREATED = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW - 300))
+DEVICES = [
+    DeviceRow("board-a", "esp32", "serial:/dev/ttyUSB0", "Ready", "", 1, 4, "b7", ("hello", "echo"), NOW - 1),
+    DeviceRow("board-b", "esp32", "serial:/dev/ttyUSB1", "Disconnected", "no such\x1b[31m port"),
+]
+LOGS = {"wirelet://hello-main-1": b"one\xff\ntwo\n", "wirelet://two-b-1": b"from b\n"}
+
+
+def pods() -> list[dict[str, Any]]:
+    found = [pod("hello"), pod("two", "a", "b"), pod("far", namespace="lab")]
+    for each in found:
+        each["metadata"]["creationTimestamp"] = CREATED
+    found[0]["metadata"]["annotations"] = {"wirelet.dev/assigned-device": "board-a"}
+    return found
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Path]:
+    """A gateway's socket, served by a loop in a thread, so that the blocking client meets a real server."""
+    path = tmp_path / "wirelet.sock"
+    ready, stop = threading.Event(), anyio.Event()
+    loop: list[Callable[[], None]] = []
+
+    async def serve() -> None:
+        token = anyio.lowlevel.current_token()
+        loop.append(lambda: anyio.from_thread.run_sync(stop.set, token=token))
+        listed, devices = FakePods(pods()), FixedDevices(DEVICES)
+        event = {
+            "metadata": {"namespace": "default"},
+            "type": "Normal",
+            "reason": "Started",
+            "message": "Container started",
+            "lastTimestamp": CREATED,
+            "involvedObject": {"kind": "Pod", "name": "hello"},
+        }
+        local = local_routes(listed, devices, FixedEvents([event]), FakeDeviceLogs({"board-a": b"boot text\n"}))
+        endpoint = Endpoint((*kubelet_routes(listed, FakeLogs(LOGS)), *local))
+        async with serving(HttpServer(endpoint, limits=Limits(linger_s=0.05)), await listen_unix(path)):
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=anyio.run, args=(serve,))
+    thread.start()
+    assert ready.wait(10)
+    yield path
+    loop[0]()
+    thread.join(10)
+
+
+@pytest.fixture
+def wirelet(gateway: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run a command against the gateway; gives exit code, stdout and stderr."""
+    monkeypatch.setenv("WIRELET_SOCKET", str(gateway))
+
+    def run(*words: str) -> tuple[int, str, str]:
+        code = main(words)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def test_pods_as_a_table(wirelet: Run) -> None:
+    assert wirelet("get", "pods") == (
+        0,
+        "NAME    READY   STATUS    RESTARTS   DEVICE    AGE\n"
+        "hello   1/1     Running   0          board-a   5m\n"
+        "two     2/2     Running   0          <none>    5m\n",
+        "",
+    )
+
+
+def test_pods_of_every_namespace_and_wide(wirelet: Run) -> None:
+    _, out, _ = wirelet("get", "po", "-A", "-o", "wide")
+    header, *rows = out.splitlines()
+    assert header.split() == ["NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "DEVICE", "AGE", "IMAGES", "MESSAGE"]
+    assert [row.split()[:2] for row in rows] == [["default", "hello"], ["default", "two"], ["lab", "far"]]
+
+
+def test_devices_as_a_table(wirelet: Run) -> None:
+    code, out, err = wirelet("get", "devices")
+    assert (code, err) == (0, "")
+    assert [line.split() for line in out.splitlines()] == [
+        ["NAME", "CLASS", "LINK", "STATE", "SLOTS", "BOOT", "PROGRAMS", "LAST-SEEN"],
+        ["board-a", "esp32", "serial:/dev/ttyUSB0", "Ready", "1/4", "b7", "2", "1s"],
+        ["board-b", "esp32", "serial:/dev/ttyUSB1", "Disconnected", "0/1", "-", "0", "never"],
+    ]
+
+
+def test_what_a_device_says_cannot_command_the_terminal(wirelet: Run) -> None:
+    _, out, _ = wirelet("get", "devices", "-o", "wide")
+    assert "\x1b" not in out
+    assert "no such [31m port" in out
+
+
+def test_events_as_a_table(wirelet: Run) -> None:
+    _, out, _ = wirelet("get", "events")
+    assert out.splitlines()[1].split(maxsplit=4) == ["5m", "Normal", "Started", "pod/hello", "Container started"]
+
+
+def test_json_is_what_the_gateway_said(wirelet: Run) -> None:
+    (row,) = json.loads(wirelet("get", "devices", "board-a", "-o", "json")[1])["items"]
+    assert (row["name"], row["slots"]) == ("board-a", {"used": 1, "total": 4})
+
+
+def test_an_empty_list_is_no_error(wirelet: Run) -> None:
+    assert wirelet("get", "pods", "-n", "empty") == (0, "", "No pods found in namespace empty.\n")
+
+
+def test_a_name_that_is_not_there_lists_those_that_are(wirelet: Run) -> None:
+    assert wirelet("get", "devices", "board-z") == (1, "", 'wirelet get: no device "board-z"; there are: board-a, board-b\n')
+
+
+def test_logs_come_as_they_are(gateway: Path) -> None:
+    result = run_process("logs", "hello", "--socket", str(gateway))
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"one\xff\ntwo\n", b"")
+
+
+def test_logs_of_a_container_and_of_a_device(wirelet: Run) -> None:
+    assert wirelet("logs", "pod/two", "-c", "b", "--tail", "5", "--timestamps") == (0, "from b\n", "")
+    assert wirelet("logs", "device/board-a") == (0, "boot text\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["two"], 'wirelet logs: pod "two" has several containers; choose one with -c: a, b\n'),
+        (["gone"], 'wirelet logs: no pod "gone" in namespace default; there are: hello, two\n'),
+        (["gone", "-n", "empty"], 'wirelet logs: no pod "gone" in namespace empty; there are: none\n'),
+        (["hello", "-c", "x"], 'wirelet logs: container "x" not found in pod "hello"\n'),
+        (["hello", "-p"], 'wirelet logs: previous terminated container "main" in pod "hello" not found\n'),
+        (["device/board-z"], 'wirelet logs: no device "board-z"\n'),
+        (["a/../b", "-c", "c"], "wirelet logs: 404 page not found\n"),
+    ],
+)
+def test_a_log_that_cannot_be_had_is_one_line(wirelet: Run, words: Sequence[str], text: str) -> None:
+    assert wirelet("logs", *words) == (1, "", text)
+
+
+@pytest.mark.parametrize("words", [["get"], ["get", "nodes"], ["logs"], ["logs", "p", "--tail", "-1"], ["nothing"], []])
+def test_a_wrong_command_line_is_exit_code_2(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_nobody_there_is_one_line_with_the_next_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "s"
+    assert main(["get", "pods", "--socket", str(path)]) == 1
+    assert capsys.readouterr().err == (
+        f"wirelet get: no gateway at {path}; start one with `wirelet run`, or name its socket with --socket or WIRELET_SOCKET\n"
+    )
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(path))
+    assert main(["logs", "hello", "--socket", str(path)]) == 1
+    assert capsys.readouterr().err == (
+        f"wirelet logs: the gateway of {path} is not running; start it with `wirelet run`, or name another with --socket\n"
+    )
+
+
+def test_something_else_on_the_socket_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def babble() -> None:
+            peer, _ = listener.accept()
+            with peer:
+                peer.recv(4096)
+                peer.sendall(b"SSH-2.0-surprise\r\n")
+
+        thread = threading.Thread(target=babble)
+        thread.start()
+        assert main(["get", "pods", "--socket", str(path)]) == 1
+        thread.join(10)
+    err = capsys.readouterr().err
+    assert err.startswith(f"wirelet get: cannot talk to the gateway at {path}: ")
+    assert err.count("\n") == 1
+
+
+def run_process(*words: str, **more: Any) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([sys.executable, "-m", "gateway", *words], capture_output=True, timeout=30, check=False, **more)
+
+
+def follower(gateway: Path, *target: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "gateway", "logs", "-f", *target, "--socket", str(gateway)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_ctrl_c_ends_a_follower_quietly(gateway: Path) -> None:
+    with follower(gateway, "hello") as process:
+        assert process.stdout is not None
+        assert [process.stdout.readline(), process.stdout.readline()] == [b"one\xff\n", b"two\n"]
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (130, b"", b"")
+
+
+def test_a_reader_that_has_enough_ends_it_quietly(gateway: Path) -> None:
+    read_end, write_end = os.pipe()
+    command = [sys.executable, "-m", "gateway", "logs", "hello", "--socket", str(gateway)]
+    os.close(read_end)
+    result = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, timeout=30, check=False)
+    os.close(write_end)
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_a_gateway_that_leaves_in_the_middle_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        with subprocess.Popen(
+            [sys.executable, "-m", "gateway", "logs", "-f", "p", "-c", "c", "--socket", str(path)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            peer, _ = listener.accept()
+            with peer:
+                peer.recv(4096)
+                peer.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\none\n\r\n")
+            out, err = process.communicate(timeout=10)
+    assert (process.returncode, out) == (1, b"one\n")
+    assert err == b"wirelet logs: the gateway left in the middle of the log; it has stopped or was restarted\n"
+
+
+def test_check_config_says_ok_or_one_line_for_each_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text("node: {name: pi}\n")
+    bad.write_text("node: {name: pi}\nserver: {port: many, colour: red}\n")
+    assert main(["check-config", str(good)]) == 0
+    assert capsys.readouterr().out == "ok\n"
+    assert main(["check-config", str(bad)]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["server.port", "server.colour"]
+    assert main(["check-config", str(tmp_path / "none.yaml")]) == 1
+    assert "No such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([command, "--help"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: wirelet {command}")
+
+
+def test_help_is_quick_because_it_loads_nothing() -> None:
+    heavy = "[name for name in ('pydantic', 'anyio', 'kubernetes', 'yaml', 'h11', 'http.client') if name in sys.modules]"
+    program = f"import sys; from gateway.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\nprint({heavy})"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=30, check=True)
+    assert result.stdout.splitlines()[-1] == b"[]"
+
+
+def test_the_version_is_that_of_the_distribution(capsys: pytest.CaptureFixture[str]) -> None:
+    from importlib.metadata import version
+
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"wirelet {version('wirelet')}\n"
+
+
+@pytest.mark.parametrize("environment", [{}, {"XDG_RUNTIME_DIR": "/run/user/7"}])
+@pytest.mark.parametrize("user_id", [0, os.getuid()])
+def test_the_client_looks_where_the_gateway_listens(environment: dict[str, str], user_id: int) -> None:
+    directories = choose_directories(parse("node: {name: pi}"), environment, is_root=user_id == 0)
+    assert socket_path(None, environment, user_id=user_id) == directories.socket
+
+
+def test_the_flag_wins_over_the_environment_and_that_over_the_default() -> None:
+    environment = {"WIRELET_SOCKET": "/a"}
+    assert socket_path(Path("/b"), environment) == Path("/b")
+    assert socket_path(None, environment) == Path("/a")
+
+
+def test_our_transports_is_ours() -> None:
+    assert clash_of_transports() is None
+
+
+def test_another_transports_is_told_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "transports").mkdir()
+    (tmp_path / "transports" / "__init__.py").write_text("")
+    result = run_process("run", "--standalone", env={**os.environ, "PYTHONPATH": str(tmp_path)}, cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.startswith(b"wirelet: another package 'transports' (")
+    assert result.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "<unknown>"),
+        (-5, "0s"),
+        (0, "0s"),
+        (119.9, "119s"),
+        (120, "2m"),
+        (200, "3m20s"),
+        (600, "10m"),
+        (3 * 3600 - 1, "179m"),
+        (3 * 3600, "3h"),
+        (3 * 3600 + 60, "3h1m"),
+        (47 * 3600, "47h"),
+        (49 * 3600, "2d1h"),
+        (10 * 86400, "10d"),
+        (800 * 86400, "2y70d"),
+        (9 * 365 * 86400, "9y"),
+    ],
+)
+def test_ages_are_written_as_kubectl_does(seconds: float | None, text: str) -> None:
+    assert age(seconds) == text
+
+
+def test_an_age_of_no_time_is_unknown() -> None:
+    assert age_since(None, 0) == age_since("soon", 0) == "<unknown>"
+    assert age_since("1970-01-01T00:00:00.5+00:00", 10) == "9s"
+
+
+def test_columns_are_as_wide_as_their_widest_cell() -> None:
+    assert aligned(["A", "LONG"], [["wide cell", "x"], ["", "y\ny"]]) == "A           LONG\nwide cell   x\n            y y\n"
