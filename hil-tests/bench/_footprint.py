@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Final
 
 MEMORY: Final = ("RssAnon", "RssFile", "RssShmem", "Pss")
 """RssAnon is what nobody else can use; RssFile can be dropped; RssShmem is the log rings; Pss shares file pages among their users."""
+
+_CPUCLOCK_SCHED: Final = 2
+"""clock_getcpuclockid(3) makes a process's clock of this and the pid; Python has no name for it."""
 
 
 def memory_mib(pid: int) -> dict[str, float]:
@@ -17,9 +21,8 @@ def memory_mib(pid: int) -> dict[str, float]:
 
 
 def cpu_s(pid: int) -> float:
-    """User and system time of all threads so far; from the scheduler, which counts finer than the 10 ms of /proc/PID/stat. A thread that
-    ended takes its time with it."""
-    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in Path(f"/proc/{pid}/task").iterdir()) / 1e9
+    """User and system time of all its threads so far, also of those that have ended; to the nanosecond, where /proc counts by 10 ms."""
+    return time.clock_gettime((~pid << 3) | _CPUCLOCK_SCHED)
 
 
 def _lines(pid: int, name: str) -> list[tuple[str, str]]:

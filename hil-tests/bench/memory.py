@@ -73,7 +73,8 @@ def standalone(folder: Path, workbench: Workbench, figures: Figures) -> None:
     manifests = folder / "manifests"
     manifests.mkdir()
     boards = workbench.boards(1, "--slots", str(SLOTS))
-    configuration = {"classes": [{"name": "sim", "slots": SLOTS}], "devices": [device("board", "sim", boards.links[0])]}
+    devices = [device("board", "sim", boards.links[0])]
+    configuration = {"node": {"name": "bench"}, "classes": [{"name": "sim", "slots": SLOTS}], "devices": devices}
     try:
         measure(
             "standalone, 1 device",
