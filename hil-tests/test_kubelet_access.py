@@ -120,10 +120,12 @@ async def test_a_reader_of_the_proxy_sees_pods_and_logs_and_runs_nothing(control
 async def test_the_api_server_itself_reads_a_log_for_kubectl(control_plane: ControlPlane) -> None:
     name = "access-d"
     logs = FakeLogs({f"wirelet://{name}-hello-main-1": b"one\ntwo\n"})
-    async with endpoint(control_plane, name, FakePods([pod(f"{name}-hello")]), logs) as caller:
-        async with kube_gateway(control_plane, name, port=caller.port):
-            await make_pod(control_plane, "default", f"{name}-hello", name)
-            kubectl = functools.partial(control_plane.kubectl, "logs", f"{name}-hello", "--tail=7")
-            assert await to_thread.run_sync(kubectl) == "one\ntwo\n"
-            assert logs.asked[-1][1].tail_lines == 7
+    async with (
+        endpoint(control_plane, name, FakePods([pod(f"{name}-hello")]), logs) as caller,
+        kube_gateway(control_plane, name, port=caller.port),
+    ):
+        await make_pod(control_plane, "default", f"{name}-hello", name)
+        kubectl = functools.partial(control_plane.kubectl, "logs", f"{name}-hello", "--tail=7")
+        assert await to_thread.run_sync(kubectl) == "one\ntwo\n"
+        assert logs.asked[-1][1].tail_lines == 7
     assert refusals(control_plane, name) == []
