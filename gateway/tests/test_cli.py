@@ -30,9 +30,10 @@ from gateway.kubelet.server import HttpServer, Limits
 from gateway.tests.endpoint_fakes import FakeDeviceLogs, FakeLogs, FakePods, FixedDevices, FixedEvents, pod, serving
 
 NOW = time.time()
-CREATED = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW - 300))
+CREATED = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW - 50.5 * 3600))
+"""Two days and two hours ago, however long the tests take."""
 DEVICES = [
-    DeviceRow("board-a", "esp32", "serial:/dev/ttyUSB0", "Ready", "", 1, 4, "b7", ("hello", "echo"), NOW - 1),
+    DeviceRow("board-a", "esp32", "serial:/dev/ttyUSB0", "Ready", "", 1, 4, "b7", ("hello", "echo"), NOW - 30.5 * 3600),
     DeviceRow("board-b", "esp32", "serial:/dev/ttyUSB1", "Disconnected", "no such\x1b[31m port"),
 ]
 LOGS = {"wirelet://hello-main-1": b"one\xff\ntwo\n", "wirelet://two-b-1": b"from b\n"}
@@ -99,8 +100,8 @@ def test_pods_as_a_table(wirelet: Run) -> None:
     assert wirelet("get", "pods") == (
         0,
         "NAME    READY   STATUS    RESTARTS   DEVICE    AGE\n"
-        "hello   1/1     Running   0          board-a   5m\n"
-        "two     2/2     Running   0          <none>    5m\n",
+        "hello   1/1     Running   0          board-a   2d2h\n"
+        "two     2/2     Running   0          <none>    2d2h\n",
         "",
     )
 
@@ -117,7 +118,7 @@ def test_devices_as_a_table(wirelet: Run) -> None:
     assert (code, err) == (0, "")
     assert [line.split() for line in out.splitlines()] == [
         ["NAME", "CLASS", "LINK", "STATE", "SLOTS", "BOOT", "PROGRAMS", "LAST-SEEN"],
-        ["board-a", "esp32", "serial:/dev/ttyUSB0", "Ready", "1/4", "b7", "2", "1s"],
+        ["board-a", "esp32", "serial:/dev/ttyUSB0", "Ready", "1/4", "b7", "2", "30h"],
         ["board-b", "esp32", "serial:/dev/ttyUSB1", "Disconnected", "0/1", "-", "0", "never"],
     ]
 
@@ -130,7 +131,7 @@ def test_what_a_device_says_cannot_command_the_terminal(wirelet: Run) -> None:
 
 def test_events_as_a_table(wirelet: Run) -> None:
     _, out, _ = wirelet("get", "events")
-    assert out.splitlines()[1].split(maxsplit=4) == ["5m", "Normal", "Started", "pod/hello", "Container started"]
+    assert out.splitlines()[1].split(maxsplit=4) == ["2d2h", "Normal", "Started", "pod/hello", "Container started"]
 
 
 def test_json_is_what_the_gateway_said(wirelet: Run) -> None:
