@@ -89,6 +89,7 @@ class ControlChannel:
 
     def handle_deadline(self, now: float) -> None:
         self.tx.handle_deadline(now)
+        self.rx.handle_deadline(now)
 
 
 def earliest(*deadlines: float | None) -> float | None:

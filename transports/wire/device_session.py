@@ -137,6 +137,7 @@ class DeviceSession:
         self._first_hello_ms: int | None = None
         self._hello_at: float | None = now
         self._hello_sent_at = float("-inf")
+        self._hello_due = False
         self._hello_count = 0
         self._link: deque[bytes] = deque(maxlen=MAX_LINK_FRAMES)
         self._notifications: dict[object, Notification] = {}
@@ -283,6 +284,8 @@ class DeviceSession:
     def _answers_a_hello(self, welcome: Welcome, now: float) -> bool:
         """Its echo lies between the first HELLO since the last session and now: it is no relic of an earlier boot or session."""
         first = self._first_hello_ms
+        if welcome.stored is not None and not (self.boot_id or self.epoch):
+            return False  # nobody can have stored anything of a ring without a name: this answers an earlier boot at the same uptime
         return first is not None and distance(welcome.echo_ms, first) >= 0 and distance(self.uptime_ms(now), welcome.echo_ms) >= 0
 
     def _join(self, welcome: Welcome, now: float) -> None:
@@ -297,7 +300,7 @@ class DeviceSession:
         )
         mtu = min(config.mtu, welcome.mtu)
         self._session = _Session(welcome.sid, mtu, welcome.ka_ms / 1000, control, encode_dgram(ready), now)
-        self._hello_at = None
+        self._hello_at, self._hello_due = None, False
         self._link.clear()
         self._put_dgram(self._session.ready)
         self._application.on_joined(now)
@@ -385,10 +388,10 @@ class DeviceSession:
     def _next_frame(self, now: float) -> bytes | None:
         """LINK before CTRL before ACK before LOG."""
         session = self._session
-        if session is None and self._hello_at is not None and now >= self._hello_at:
-            self._say_hello(now)
         if self._link:
             return self._link.popleft()
+        if session is None and self._hello_is_due(now):
+            return self._say_hello(now)
         if session is None:
             return None
         if self._away_end is None:
@@ -420,7 +423,15 @@ class DeviceSession:
 
     # -- HELLO
 
-    def _say_hello(self, now: float) -> None:
+    def _hello_is_due(self, now: float) -> bool:
+        """Due HELLOs that could not be written yet become one, with the uptime of when it is."""
+        if self._hello_at is not None and now >= self._hello_at:
+            self._hello_due = True
+            self._hello_at = now + HELLO_INTERVALS_S[min(self._hello_count, len(HELLO_INTERVALS_S) - 1)]
+            self._hello_count += 1
+        return self._hello_due
+
+    def _say_hello(self, now: float) -> bytes:
         config = self.config
         uptime_ms = self.uptime_ms(now)
         if self._first_hello_ms is None:
@@ -438,10 +449,9 @@ class DeviceSession:
             log_epoch=None if self.epoch in (0, self.boot_id) else self.epoch,
             reset_cause=self._reset_cause,
         )
-        self._link.append(encode_frame(DGRAM, 0, 0, CH_LINK, 0, encode_dgram(hello)))
         self._hello_sent_at = now
-        self._hello_at = now + HELLO_INTERVALS_S[min(self._hello_count, len(HELLO_INTERVALS_S) - 1)]
-        self._hello_count += 1
+        self._hello_due = False
+        return encode_frame(DGRAM, 0, 0, CH_LINK, 0, encode_dgram(hello))
 
     def _say_hello_again(self, now: float) -> None:
         """A new row of HELLOs begins; each has an uptime of its own."""
@@ -496,6 +506,7 @@ class DeviceSession:
         text = b"".join(self._deframer.handle_deadline(now))
         session = self._session
         if session is None:
+            self._hello_is_due(now)
             return text
         if self._away_end is None:
             self.log.handle_deadline(now)

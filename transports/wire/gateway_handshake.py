@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from transports.protocol import Checkpoint
 from transports.wire.datagrams import Hello
-from transports.wire.offsets import MASK, distance, next_sid
+from transports.wire.offsets import MASK, MAX_SID, distance, next_sid
 
 
 @dataclass(slots=True)
@@ -24,6 +24,8 @@ class Identity:
     """The last one that was offered; 0 before the first."""
     uptime_ms: int = 0
     """The newest that boot_id told."""
+    has_offered: bool = False
+    """By this process."""
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint | None) -> Identity:
@@ -72,9 +74,17 @@ def offer(hello: Hello, known: Identity, pending: Pending | None, rng: random.Ra
         return pending
     is_known = hello.boot_id != 0 and hello.boot_id == known.boot_id
     went_back = is_known and known.went_back(hello.uptime_ms)
-    known.sid = next_sid(known.sid) if known.sid else rng.randint(1, 255)
+    known.sid = next_sid(known.sid) if known.has_offered else _first_sid(rng, known)
+    known.has_offered = True
     boot_id = hello.boot_id if hello.boot_id and not went_back else fresh_boot_id(rng, known)
     return Pending(known.sid, boot_id, not is_known or went_back, hello.uptime_ms, hello)
+
+
+def _first_sid(rng: random.Random, known: Identity) -> int:
+    """Random: a process that was killed may have offered the next one, and a device may have taken it."""
+    while (sid := rng.randint(1, MAX_SID)) == known.sid:
+        pass
+    return sid
 
 
 def fresh_boot_id(rng: random.Random, known: Identity) -> int:

@@ -330,7 +330,7 @@ class GatewaySession:
                     self._listener.on_away(None)
                 if session.is_lossy and message.next is not None:
                     self._jump(message.next, GapReason.LOSSY_SENDER)
-            case Ready() if message.uptime_ms != session.ready.uptime_ms:
+            case Ready() if _is_another(message, session.ready):
                 self._forget(session, "it joined the same session twice", now)
             case _:
                 pass
@@ -442,6 +442,7 @@ class GatewaySession:
         session = self._current
         if session is None:
             return
+        self.log.handle_deadline(now)
         if session.away_until is not None:
             if now >= session.away_until:
                 self._leave("it went away and did not come back in time", now)
@@ -465,6 +466,12 @@ class GatewaySession:
 
     def _silent_at(self, session: _Session) -> float | None:
         return session.heard_at + SILENCE_KEEPALIVES * self._keepalive_s if self._keepalive_s else None
+
+
+def _is_another(ready: Ready, first: Ready) -> bool:
+    """Not a repetition of the first one: another boot took the same offer. Within a boot nothing of it goes back."""
+    same = (ready.uptime_ms, ready.boot_off) == (first.uptime_ms, first.boot_off)
+    return not same or ready.base < first.base or ready.next < first.next
 
 
 def _ack_frame(sid: int, ch: int, ack: OutgoingAck) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from transports.wire.offsets import distance
+from transports.wire.offsets import HALF, distance
 
 MAX_CREDIT_BYTES: Final = 0xFFFF
 """Credit is a u16 on the wire."""
@@ -124,7 +124,10 @@ class ReceiveStream:
     def poll_ack(self, now: float) -> OutgoingAck | None:
         """The ACK that is due, or None. Each call counts as sent."""
         rejects = self._may_reject()
-        if not (rejects or self._ack_now or (self._ack_at is not None and now >= self._ack_at)):
+        if self.expected - self.stored >= HALF:
+            return None  # after a jump that is not stored yet: the sender would read stored as another offset
+        self.handle_deadline(now)
+        if not (rejects or self._ack_now):
             return None
         if rejects:
             self._rejected = self.expected
@@ -140,3 +143,8 @@ class ReceiveStream:
 
     def next_deadline(self) -> float | None:
         return self._ack_at
+
+    def handle_deadline(self, now: float) -> None:
+        """An ACK that waited is due; it goes with the next poll."""
+        if self._ack_at is not None and now >= self._ack_at:
+            self._ack_now, self._ack_at = True, None

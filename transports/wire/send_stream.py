@@ -99,7 +99,9 @@ class SendStream:
         self._acknowledged_ends: deque[int] = deque()
         """The same for those that are acknowledged and still kept."""
         self._lost: deque[tuple[int, int]] = deque()
-        """(end, records): overwritten and unacknowledged, up to end. Entries the receiver cannot stop within are merged."""
+        """(end, records): overwritten and unacknowledged, up to end. Entries the receiver cannot stop within are merged.
+
+        They stay while a gateway that knows nothing is served from base: one that knows more may come back."""
         self._timer: float | None = None
         self._skipping = False
         """A SKIP is out and not answered."""
@@ -171,7 +173,8 @@ class SendStream:
         self.nxt = max(una, self.base)
         self.sent = max(self.sent, una)
         self.limit = una + credit
-        self._settle(una)
+        if stored is not None:
+            self._settle(una)
         self._rejected = self._sample_end = self._timer = self._unmoved_since = None
         self._skipping = self._kicked = False
         self._rto.progress()
@@ -277,7 +280,7 @@ class SendStream:
         self._skipping, self._kicked = True, False
         self.sent = max(self.sent, self.base)
         self._sample_end = None
-        records = min(sum(count for _, count in self._lost), _MAX_RECORDS)
+        records = min(sum(count for end, count in self._lost if end > self.una), _MAX_RECORDS)
         return (SKIP, 0, self.base, _skip_payload(records, GapReason.OVERWRITTEN))
 
     def _poll_probe(self, now: float) -> Outgoing | None:

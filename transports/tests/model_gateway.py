@@ -1,0 +1,211 @@
+"""The gateway of the model: real FramedProtocol, a store with the three places where kill -9 can fall, and a small pod controller.
+
+`Disk` is what survives: rings that drop offsets they already hold, the checkpoint, and the ledger of runs. Everything else dies.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from transports.errors import SessionLost
+from transports.protocol import (
+    Answered,
+    Checkpoint,
+    Gap,
+    Joined,
+    Left,
+    Listed,
+    Output,
+    Record,
+    RemoveWorkload,
+    Request,
+    RequestId,
+    RequestLost,
+    StartWorkload,
+    StopWorkload,
+    WorkloadChanged,
+    WorkloadState,
+    WorkloadStatus,
+)
+from transports.protocols.framed import FramedProtocol
+from transports.wire.control_channel import earliest
+
+STORE_STEP_S = 0.0015
+"""Between receive and ring, ring and checkpoint, checkpoint and stored()."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A line of the ledger."""
+
+    gen: int
+    boot_id: int
+    was_seen: bool = False
+    has_ended: bool = False
+
+
+@dataclass(slots=True)
+class Disk:
+    """What a kill leaves."""
+
+    checkpoint: Checkpoint | None = None
+    rings: dict[int, list[Record | Gap]] = field(default_factory=dict)
+    """epoch -> items, contiguous."""
+    ledger: dict[int, Run] = field(default_factory=dict)
+    next_number: int = 1
+    """STOP requests are numbered, so that each can be recognised."""
+
+    def append(self, output: Output) -> None:
+        """Drop what the ring already holds; a gap that begins before its end is trimmed."""
+        ring = self.rings.setdefault(output.epoch, [])
+        for item in output.items:
+            held = ring[-1].end if ring else 0
+            if held is None:
+                continue
+            if item.offset >= held:
+                ring.append(item)
+            elif item.end is None:
+                ring.append(Gap(held, None, None, item.reason))
+            elif item.end > held:
+                assert isinstance(item, Gap), f"record {item} begins before {held}"
+                ring.append(Gap(held, item.end, None, item.reason))
+
+
+class ModelGateway:
+    """One process of the gateway."""
+
+    def __init__(self, disk: Disk, seed: int, now: float) -> None:
+        self.disk = disk
+        self.core = FramedProtocol(disk.checkpoint, gateway_id=1, mtu=243, rng=random.Random(seed))
+        self._storing: list[Output] = []
+        self._phase = 0
+        self._phase_at: float | None = None
+        self.open: dict[RequestId, Request] = {}
+        self.ended: set[RequestId] = set()
+        self.is_listed = False
+        self.boot_id = 0
+        self.view: dict[int, WorkloadStatus] = {}
+
+    # -- the store
+
+    def next_store(self) -> float | None:
+        return self._phase_at
+
+    def store_step(self, now: float) -> None:
+        """The next of: ring, checkpoint, stored()."""
+        if not self._storing:
+            self._phase_at = None
+            return
+        output = self._storing[0]
+        match self._phase:
+            case 0:
+                self.disk.append(output)
+            case 1:
+                self.disk.checkpoint = output.checkpoint
+            case _:
+                self.core.stored(output.checkpoint, now)
+                self._storing.pop(0)
+        self._phase = (self._phase + 1) % 3
+        self._phase_at = now + STORE_STEP_S if self._storing else None
+
+    # -- events
+
+    def take_events(self, now: float) -> None:
+        for event in self.core.events():
+            match event:
+                case Output():
+                    self._storing.append(event)
+                    if self._phase_at is None:
+                        self._phase_at = now + STORE_STEP_S
+                case Joined():
+                    self.boot_id = event.boot_id
+                case Listed():
+                    self._listed(event.workloads, now)
+                case WorkloadChanged():
+                    self._saw(event.status)
+                case Answered():
+                    self._answered(event, now)
+                case RequestLost():
+                    self._end(event.request_id)
+                case Left():
+                    self.is_listed = False
+                    assert not self.open, f"requests without an end: {self.open}"
+                case _:
+                    pass
+
+    def _end(self, request_id: RequestId) -> Request:
+        assert request_id not in self.ended, f"{request_id} ended twice"
+        self.ended.add(request_id)
+        return self.open.pop(request_id)
+
+    def _saw(self, status: WorkloadStatus) -> None:
+        self.view[status.wid] = status
+        run = self.disk.ledger.get(status.wid)
+        if run is not None and run.gen == status.gen:
+            run.was_seen = True
+            run.has_ended = status.state is WorkloadState.EXITED
+
+    def _listed(self, workloads: tuple[WorkloadStatus, ...], now: float) -> None:
+        """LIST decides."""
+        self.is_listed = True
+        self.view = {}
+        for status in workloads:
+            self._saw(status)
+        for wid, run in self.disk.ledger.items():
+            shown = self.view.get(wid)
+            if run.has_ended or (shown is not None and shown.gen == run.gen):
+                continue
+            if run.was_seen or run.boot_id != self.boot_id:
+                run.has_ended = True
+            else:
+                self._ask(StartWorkload(wid, run.gen, "p"), now)
+
+    def _answered(self, event: Answered, now: float) -> None:
+        request = self._end(event.request_id)
+        match request:
+            case StartWorkload():
+                if event.code == 0:
+                    assert event.status is not None
+                    assert (event.status.wid, event.status.gen) == (request.wid, request.gen)
+                    self._saw(event.status)
+                else:
+                    self.disk.ledger[request.wid].has_ended = True
+            case StopWorkload():
+                assert event.code == request.grace_ms % 11, f"{request} was answered with {event.code}"
+            case RemoveWorkload():
+                shown = self.view.get(request.wid)
+                if event.code == 0 and shown is not None and shown.gen == request.gen:
+                    del self.view[request.wid]
+            case _:
+                pass
+
+    def _ask(self, request: Request, now: float) -> None:
+        try:
+            self.open[self.core.request(request, now)] = request
+        except SessionLost:
+            self.is_listed = False
+
+    # -- what a controller wants
+
+    def start(self, wid: int, now: float) -> None:
+        """Start, or after an end remove and start the next attempt."""
+        if not self.is_listed:
+            return
+        run = self.disk.ledger.get(wid)
+        if run is not None and not run.has_ended:
+            return
+        gen = run.gen + 1 if run else 1
+        if run is not None:
+            self._ask(RemoveWorkload(wid, run.gen), now)
+        self.disk.ledger[wid] = Run(gen, self.boot_id)
+        self._ask(StartWorkload(wid, gen, "p", tag=bytes([wid])), now)
+
+    def stop(self, wid: int, now: float) -> None:
+        run = self.disk.ledger.get(wid)
+        if run is not None and self.is_listed:
+            self._ask(StopWorkload(wid, run.gen, grace_ms=self.disk.next_number), now)
+            self.disk.next_number += 1
+
+    def next_deadline(self) -> float | None:
+        return earliest(self.core.next_deadline(), self._phase_at)
