@@ -54,10 +54,12 @@ class Connection:
             raise RuntimeError(f"{method} {path}: {response.status} {response.read().decode()}")
         return response
 
-    def close(self) -> None:
-        """Also ends a read of another thread."""
+    def end_reads(self) -> None:
+        """A read of another thread ends; close() is for when it has."""
         with contextlib.suppress(OSError):  # the server may have closed it
             self._http.sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
         self._http.close()
 
 
@@ -87,8 +89,9 @@ class PodWatch:
                 return seen.at
 
     def close(self) -> None:
-        self._connection.close()
+        self._connection.end_reads()
         self._reader.join()
+        self._connection.close()
 
     def _read(self) -> None:
         # Shut down in the middle of a read, http.client ends in either of these or at an empty line.

@@ -24,6 +24,7 @@ from bench._figures import Figures, median_of_runs, quantile
 from bench._footprint import cpu_s, memory_mib
 from gateways import device
 from lab import Lab
+from processes import NotReady
 from workbench import Workbench
 
 RUNS: Final = 5
@@ -140,6 +141,10 @@ def run(folder: Path) -> int:
                 bench = Bench(lab, connection, watch, figures)
                 bench.measure_lives()
                 bench.measure_lines()
+        except BaseException:
+            for log in folder.glob("gw-*/gateway.log"):
+                print(log.read_text(), file=sys.stderr)
+            raise
         finally:
             workbench.clear()
     return figures.exit_code
@@ -148,7 +153,11 @@ def run(folder: Path) -> int:
 def main() -> int:
     print(f"medians of {RUNS} runs; {BOARDS} boards of {SLOTS} slots behind ptys")
     with tempfile.TemporaryDirectory(prefix="wirelet-bench-") as folder:
-        return run(Path(folder))
+        try:
+            return run(Path(folder))
+        except (control_planes.NotBuilt, control_planes.KubectlFailed, NotReady) as error:
+            print(f"cluster: {error}", file=sys.stderr)
+            return 1
 
 
 if __name__ == "__main__":

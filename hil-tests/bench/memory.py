@@ -7,6 +7,7 @@ In a cluster with ten devices and standalone with one, no pods. Medians of 5 sta
 from __future__ import annotations
 
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from bench._figures import Figures
 from bench._footprint import MEMORY, cpu_s, memory_mib
 from gateways import Gateway, device
 from lab import Lab
+from processes import NotReady
 from workbench import Workbench
 
 STARTS: Final = 5
@@ -92,7 +94,11 @@ def main() -> int:
     stages: Sequence[Callable[[Path, Workbench, Figures], None]] = (standalone, in_cluster)
     for stage in stages:
         with tempfile.TemporaryDirectory(prefix="wirelet-bench-") as folder:
-            stage(Path(folder), Workbench(Path(folder)), figures)
+            try:
+                stage(Path(folder), Workbench(Path(folder)), figures)
+            except (control_planes.NotBuilt, NotReady) as error:
+                print(f"memory: {error}", file=sys.stderr)
+                return 1
     return figures.exit_code
 
 
