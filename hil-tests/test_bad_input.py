@@ -81,7 +81,7 @@ def wait(gateway: Gateway, met: Callable[[], Any], what: str) -> None:
 
 def frame(first: int, payload: bytes, sid: int = 0, channel: int = 0, offset: int = 0) -> bytes:
     content = bytes([first, sid, channel]) + offset.to_bytes(4, "little") + payload
-    return b"\0" + cobs.encode(content + zlib.crc32(content).to_bytes(4, "little")) + b"\0"
+    return b"\0" + bytes(cobs.encode(content + zlib.crc32(content).to_bytes(4, "little"))) + b"\0"
 
 
 BOMB = b"\x91" * 5000 + b"\xc0"

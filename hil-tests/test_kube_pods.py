@@ -125,7 +125,12 @@ async def test_a_changed_address_replaces_the_old_one(control_plane: ControlPlan
         await make_pod(control_plane, namespace, "p", "status-d")
         pod = await gateway.pod("p")
         await gateway.sink.write_status(pod, running())
-        moved = {"podIP": "127.0.0.9", "podIPs": [{"ip": "127.0.0.9"}], "hostIP": "127.0.0.8", "hostIPs": [{"ip": "127.0.0.8"}]}
+        moved: dict[str, Any] = {
+            "podIP": "127.0.0.9",
+            "podIPs": [{"ip": "127.0.0.9"}],
+            "hostIP": "127.0.0.8",
+            "hostIPs": [{"ip": "127.0.0.8"}],
+        }
         await gateway.sink.write_status(pod, running(**moved))
         status = (await get(control_plane, namespace, "p"))["status"]
     assert {name: status[name] for name in moved} == moved

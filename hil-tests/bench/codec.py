@@ -9,6 +9,7 @@ import os
 import statistics
 import timeit
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from transports.protocol import RecordKind
@@ -42,10 +43,10 @@ def main() -> None:
     print(f"codec on {cpu_name()}, medians of {RUNS}")
     for size in (64, 243, 1024):
         payload = os.urandom(size)
-        encode = median_us(lambda payload=payload: encode_frame(DATA, 0, 7, 2, 1234567, payload), 1, 20000)
+        encode = median_us(partial(encode_frame, DATA, 0, 7, 2, 1234567, payload), 1, 20000)
         stream = encode_frame(DATA, 0, 7, 2, 1234567, payload) * FRAMES
         chunks = [stream[at : at + READ_BYTES] for at in range(0, len(stream), READ_BYTES)]
-        decode = median_us(lambda chunks=chunks: decode_all(chunks), FRAMES, 5)
+        decode = median_us(partial(decode_all, chunks), FRAMES, 5)
         print(f"{size:5} B   encode {encode:.2f} us   decode {decode:.2f} us")
     records = encode_record(1234567, 3, RecordKind.STDOUT, b"x" * 60) * 50
     print(f"   60 B   record parse {median_us(lambda: parse_records(b'', records, 0), 50, 200):.2f} us")
