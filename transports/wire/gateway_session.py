@@ -152,9 +152,12 @@ class GatewaySession:
     # -- the link
 
     def link_up(self) -> None:
-        """A new pipe: nothing is known of what hangs at its end."""
+        """A new pipe. A device that was here before may still be in its session and have nothing to say: ending that brings its HELLO
+        at once instead of after three keepalives. A port that never carried frames hears nothing (SPEC 1.4)."""
         self._deframer.close()
         self._idle = True
+        if self.known.sid:
+            self._put(RST, self.known.sid, bytes([RstCode.UNKNOWN_SESSION]))
 
     def link_down(self, now: float) -> None:
         for text in self._deframer.close():
