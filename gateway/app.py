@@ -17,7 +17,7 @@ import anyio
 
 from gateway.config import Configuration
 from gateway.devices.fleet import Fleet
-from gateway.devices.ledger import Ledger
+from gateway.devices.ledger import Ledger, LedgerFailed
 from gateway.directories import Directories
 from gateway.endpoint import AttemptLogs, BoardLogs, DeviceRows, SourcePods
 from gateway.errors import ConfigError
@@ -45,7 +45,7 @@ class Gateway:
         try:
             directories.make()
             self._ledger = Ledger(directories.ledger)
-        except (OSError, ValueError) as error:
+        except (OSError, LedgerFailed) as error:
             raise ConfigError([("stateDirectory", str(error))]) from error
         self._logs = LogStore(directories.rings, budget_bytes=configuration.logs.budget, ring_bytes=configuration.logs.ring)
         self._logs.reopen_all()

@@ -2,7 +2,7 @@
 
 An attempt is written before its START is sent and after its end is known; nothing else is. WAL with synchronous=NORMAL: a power cut may
 take the last commit, and the device's LIST then says what ran. Many writes that arrive together share one commit. It refuses to know
-pods, devices or clocks.
+pods, devices or clocks. What SQLite says about a full disk or a damaged file is one LedgerFailed.
 """
 
 from __future__ import annotations
@@ -11,19 +11,27 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import anyio
 import anyio.to_thread
 
+from gateway.errors import GatewayError
+
 SCHEMA_VERSION: Final = 1
-_COMMIT_DEADLINE_S: Final = 10.0
-"""An SD card may stall for seconds while it moves blocks; longer is an error someone must see."""
+
+
+class LedgerFailed(GatewayError):
+    """It cannot be opened, read or written; the text says why."""
+
+
+RunKey: TypeAlias = tuple[str, int, int]
+"""device, wid, gen: how a device names a run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One attempt. state is an AttemptState's value; times are Unix seconds."""
+    """One attempt. state is an AttemptState's value; times are Unix seconds. boot_id: the boot of the device that was to run it."""
 
     uid: str
     container: str
@@ -42,42 +50,55 @@ class Entry:
     signal: int = 0
     reason: str = ""
     message: str = ""
+    boot_id: int = 0
+    is_init: bool = False
+
+    @property
+    def run(self) -> RunKey:
+        return self.device, self.wid, self.gen
 
 
 _COLUMNS: Final = tuple(field.name for field in fields(Entry))
 _INSERT: Final = f"INSERT OR REPLACE INTO attempts ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
-_DELETE: Final = "DELETE FROM attempts WHERE uid = ?"
+_DELETE_POD: Final = "DELETE FROM attempts WHERE uid = ?"
+_DELETE_ATTEMPT: Final = "DELETE FROM attempts WHERE uid = ? AND container = ? AND gen = ?"
+_ADDED_COLUMNS: Final = ("boot_id", "is_init")
+"""Not in a ledger of the first days; 0 where nobody knew."""
 
 
 class Ledger:
     """Open with `Ledger(path)` in a thread or before the loop runs; then put and forget are durable when they return."""
 
     def __init__(self, path: Path) -> None:
+        """Raises LedgerFailed, and OSError when its folder cannot be made."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version not in (0, SCHEMA_VERSION):
-            raise ValueError(f"{path} was written by a newer wirelet (schema {version}, this one knows {SCHEMA_VERSION})")
-        self._db.execute(f"CREATE TABLE IF NOT EXISTS attempts ({', '.join(_COLUMNS)}, PRIMARY KEY (uid, container, gen))")
-        self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        try:
+            self._db = _open(path)
+        except sqlite3.Error as error:
+            raise LedgerFailed(f"{path}: {error}") from error
         self._waiting: list[_Write] = []
         self._turn = anyio.Lock()
         self._thread = anyio.CapacityLimiter(1)
 
     def entries(self) -> list[Entry]:
-        """Everything in it, oldest attempt first. Blocks; call before the loop runs."""
-        rows = self._db.execute(f"SELECT {', '.join(_COLUMNS)} FROM attempts ORDER BY uid, container, gen")
-        return [Entry(*row) for row in rows]
+        """Everything in it, oldest attempt first. Blocks; call before the loop runs. Raises LedgerFailed."""
+        try:
+            rows = self._db.execute(f"SELECT {', '.join(_COLUMNS)} FROM attempts ORDER BY uid, container, gen").fetchall()
+        except sqlite3.Error as error:
+            raise LedgerFailed(str(error)) from error
+        return [Entry(*row[:-1], is_init=bool(row[-1])) for row in rows]
 
     async def put(self, entry: Entry) -> None:
-        """Insert or replace one attempt; durable on return."""
+        """Insert or replace one attempt; durable on return. Raises LedgerFailed."""
         await self._write(_INSERT, astuple(entry))
 
     async def forget(self, uid: str) -> None:
-        """Remove every attempt of a pod; durable on return."""
-        await self._write(_DELETE, (uid,))
+        """Remove every attempt of a pod; durable on return. Raises LedgerFailed."""
+        await self._write(_DELETE_POD, (uid,))
+
+    async def forget_attempt(self, uid: str, container: str, gen: int) -> None:
+        """Remove one; durable on return. Raises LedgerFailed."""
+        await self._write(_DELETE_ATTEMPT, (uid, container, gen))
 
     def close(self) -> None:
         self._db.close()
@@ -89,24 +110,52 @@ class Ledger:
         async with self._turn:
             if not write.is_done:
                 batch, self._waiting = self._waiting, []
-                with anyio.fail_after(_COMMIT_DEADLINE_S, shield=True):
-                    await anyio.to_thread.run_sync(self._commit, batch, limiter=self._thread)
+                # No deadline: a thread cannot be taken back, and an SD card may stall for seconds while it moves blocks.
+                with anyio.CancelScope(shield=True):
+                    await self._commit_in_thread(batch)
         if write.error is not None:
-            raise write.error
+            raise LedgerFailed(f"cannot write the ledger: {write.error}") from write.error
+
+    async def _commit_in_thread(self, batch: Sequence[_Write]) -> None:
+        """Afterwards every write of the batch is done, or has an error: who waits for the turn next looks only at its own."""
+        error: Exception | None = None
+        try:
+            await anyio.to_thread.run_sync(self._commit, batch, limiter=self._thread)
+        except (sqlite3.Error, OverflowError, RuntimeError) as raised:  # the last: the system gives no thread
+            error = raised
+        for write in batch:
+            write.is_done, write.error = True, error
 
     def _commit(self, batch: Sequence[_Write]) -> None:
-        error: sqlite3.Error | None = None
         try:
             self._db.execute("BEGIN")
             for write in batch:
                 self._db.execute(write.statement, write.values)
             self._db.execute("COMMIT")
-        except sqlite3.Error as raised:
-            error = raised
+        except (sqlite3.Error, OverflowError):
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-        for write in batch:
-            write.is_done, write.error = True, error
+            raise
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=NORMAL")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version not in (0, SCHEMA_VERSION):
+            raise LedgerFailed(f"{path} was written by a newer wirelet (schema {version}, this one knows {SCHEMA_VERSION})")
+        db.execute(f"CREATE TABLE IF NOT EXISTS attempts ({', '.join(_COLUMNS)}, PRIMARY KEY (uid, container, gen))")
+        held = {row[1] for row in db.execute("PRAGMA table_info(attempts)")}
+        for column in _ADDED_COLUMNS:
+            if column not in held:
+                db.execute(f"ALTER TABLE attempts ADD COLUMN {column} NOT NULL DEFAULT 0")
+        db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 @dataclass(slots=True, eq=False)
@@ -114,4 +163,4 @@ class _Write:
     statement: str
     values: tuple[object, ...]
     is_done: bool = False
-    error: sqlite3.Error | None = None
+    error: Exception | None = None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import pytest
 
-from gateway.devices.ledger import Entry, Ledger
+from gateway.devices.ledger import Entry, Ledger, LedgerFailed
 
 ENTRY = Entry(uid="u1", container="main", gen=1, namespace="default", pod="hello", device="board-a", wid=7, state="intended")
 
@@ -52,7 +51,7 @@ async def test_a_write_that_fails_is_told_to_everyone_who_waited(tmp_path: Path)
     async def put(number: int) -> None:
         try:
             await ledger.put(replace(ENTRY, uid=f"u{number}"))
-        except sqlite3.Error as error:
+        except LedgerFailed as error:
             failures.append(error)
 
     async with anyio.create_task_group() as tasks:
@@ -63,5 +62,39 @@ async def test_a_write_that_fails_is_told_to_everyone_who_waited(tmp_path: Path)
 
 def test_a_ledger_of_a_newer_wirelet_is_refused(tmp_path: Path) -> None:
     Ledger(tmp_path / "ledger.sqlite")._db.execute("PRAGMA user_version=99")
-    with pytest.raises(ValueError, match="written by a newer wirelet"):
+    with pytest.raises(LedgerFailed, match="written by a newer wirelet"):
         Ledger(tmp_path / "ledger.sqlite")
+
+
+def test_a_damaged_ledger_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite").write_bytes(b"no database" * 100)
+    with pytest.raises(LedgerFailed, match=r"ledger.sqlite: file is not a database"):
+        Ledger(tmp_path / "ledger.sqlite")
+
+
+async def test_one_attempt_is_forgotten_and_the_others_stay(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    for gen in (1, 2, 3):
+        await ledger.put(replace(ENTRY, gen=gen))
+    await ledger.forget_attempt("u1", "main", 2)
+    assert [entry.gen for entry in ledger.entries()] == [1, 3]
+
+
+async def test_a_ledger_of_the_first_days_is_read(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    await ledger.put(ENTRY)
+    for column in ("boot_id", "is_init"):
+        ledger._db.execute(f"ALTER TABLE attempts DROP COLUMN {column}")
+    ledger.close()
+    reopened = Ledger(tmp_path / "ledger.sqlite")
+    assert reopened.entries() == [ENTRY]
+    await reopened.put(replace(ENTRY, boot_id=0xFFFFFFFF, is_init=True))
+    assert reopened.entries() == [replace(ENTRY, boot_id=0xFFFFFFFF, is_init=True)]
+
+
+async def test_a_value_that_the_database_cannot_hold_fails_and_the_ledger_goes_on(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    with pytest.raises(LedgerFailed):
+        await ledger.put(replace(ENTRY, start_off=1 << 64))
+    await ledger.put(ENTRY)
+    assert ledger.entries() == [ENTRY]
