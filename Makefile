@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-cluster test check bench mutants soak clean
+.PHONY: help demo demo-cluster test check bench mutants clean
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -24,17 +24,14 @@ check: ## lint, types, import rules, unit tests; under a minute
 	@scripts/setup-venv dev
 	@$(PY) scripts/stages check
 
-bench: ## the numbers, with this machine's CPU
+bench: ## the numbers, with this machine's CPU; BENCH="ring codec" for some
 	@scripts/setup-venv dev
 	@scripts/setup-test
-	@$(PY) scripts/bench
+	@$(PY) scripts/bench $(BENCH)
 
 mutants: ## take one defence of the protocol away at a time; a named test must fail for each
 	@scripts/setup-venv dev
 	@$(PY) hil-tests/mutants/mutants.py
-
-soak: ## later
-	@echo "there is no soak test yet"; exit 1
 
 clean: ## what the other targets made in this folder; the cache outside (~/.cache/wirelet) stays
 	rm -rf .venv dist build .mypy_cache .ruff_cache .hypothesis .import_linter_cache .pytest_cache
