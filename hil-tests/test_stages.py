@@ -46,7 +46,7 @@ def stages() -> ModuleType:
 def report_of(folder: Path, tests: str) -> tuple[Path, int]:
     (folder / "test_sample.py").write_text(tests)
     report = folder / "report.xml"
-    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", folder / "test_sample.py"]
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", "test_sample.py"]
     return report, subprocess.run(argv, cwd=folder, capture_output=True, check=False).returncode
 
 
