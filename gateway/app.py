@@ -42,8 +42,8 @@ class Gateway:
         self.configuration = configuration
         self._directories = directories
         self._controller: PodController | None = None
+        self._locks = directories.take()
         try:
-            directories.make()
             self._ledger = Ledger(directories.ledger)
         except (OSError, LedgerFailed) as error:
             raise ConfigError([("stateDirectory", str(error))]) from error
@@ -90,6 +90,7 @@ class Gateway:
             self._logs.close()
             self.fleet.close()
             self._ledger.close()
+            self._locks.close()
 
 
 async def run_standalone(configuration: Configuration, directories: Directories, manifests: Path) -> None:

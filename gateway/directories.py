@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from gateway.config import Configuration
+from gateway.errors import ConfigError
 
 _logger = logging.getLogger(__name__)
+
+LOCK_FILE: Final = "gateway.lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +39,35 @@ class Directories:
     def socket(self) -> Path:
         return self.runtime / "wirelet.sock"
 
-    def make(self) -> None:
-        """Make them for this user only. Raises OSError."""
-        for path in (self.runtime, self.rings, self.checkpoints, self.state):
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def take(self) -> DirectoryLocks:
+        """Make them for this user only and hold them until the locks are closed or the process ends, however it ends.
+
+        Raises ConfigError: a second gateway on the same files would tear the first one's rings.
+        """
+        locks: list[int] = []
+        for key, path in (("runtimeDirectory", self.runtime), ("stateDirectory", self.state)):
+            try:
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                locks.append(os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                fcntl.flock(locks[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ConfigError([(key, f"another gateway uses {path}; stop it or choose another directory")]) from error
+            except OSError as error:
+                raise ConfigError([(key, f"cannot use {path}: {error.strerror}")]) from error
+        for path in (self.rings, self.checkpoints):
+            path.mkdir(mode=0o700, exist_ok=True)
+        return DirectoryLocks(locks)
+
+
+class DirectoryLocks:
+    """The two directories, held. close() is idempotent."""
+
+    def __init__(self, descriptors: list[int]) -> None:
+        self._descriptors = descriptors
+
+    def close(self) -> None:
+        while self._descriptors:
+            os.close(self._descriptors.pop())
 
 
 def choose_directories(configuration: Configuration, environment: Mapping[str, str], *, is_root: bool) -> Directories:
