@@ -185,7 +185,7 @@ def commands(text: str) -> Iterator[list[str]]:
 def wirelet_command(words: list[str]) -> Iterator[list[str]]:
     while words and (words[0] in ("{", "$", "env", "exec") or _ASSIGNMENT.fullmatch(words[0]) or words[0] == "-u"):
         words = words[2:] if words[0] == "-u" else words[1:]
-    if words and (words[0] == "wirelet" or words[0].endswith("/bin/wirelet")):
+    if words and (words[0] == "wirelet" or words[0].endswith("/wirelet")):
         yield words[1:]
 
 
@@ -206,7 +206,7 @@ def test_commands_parse(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_shell_is_read_as_a_shell_reads_it() -> None:
-    text = "A=1 wirelet get pods | wc\nenv -u B wirelet run --config f 2>log & echo wirelet\n{ /b/bin/wirelet logs -f \\\n x <>f; } # wirelet"
+    text = "A=1 wirelet get pods | wc\nenv -u B wirelet run --config f 2>log & echo wirelet\n{ /b/wirelet logs -f \\\n x <>f; } # no"
     assert list(commands(text)) == [["get", "pods"], ["run", "--config", "f"], ["logs", "-f", "x"]]
 
 
