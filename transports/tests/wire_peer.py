@@ -54,6 +54,7 @@ class Peer:
 
     def wait(self, seconds: float) -> None:
         """Let time pass, deadline by deadline."""
+        self.listen()
         end = self.now + seconds
         while (deadline := self.core.next_deadline()) is not None and deadline <= end:
             self.now = max(self.now, deadline)

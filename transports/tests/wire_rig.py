@@ -147,6 +147,7 @@ class Rig:
         self.firmware = Firmware(config, self.now, uptime_ms=uptime_ms)
         self.gateway = gateway or Gateway()
         self.gateway.core.link_up(self.now)
+        self.is_plugged = True
         self.to_gateway: list[tuple[float, bytes]] = []
         self.to_device: list[tuple[float, bytes]] = []
         self.from_device_filter: Callable[[bytes], bytes | None] = lambda data: data
@@ -175,7 +176,8 @@ class Rig:
 
     def _send(self, data: bytes, queue: list[tuple[float, bytes]], keep: Callable[[bytes], bytes | None]) -> bool:
         frames = (keep(frame + b"\0") for frame in data.split(b"\0") if frame)
-        queue.extend((self.now + LATENCY_S, b"\0" + kept) for kept in frames if kept is not None)
+        if self.is_plugged:
+            queue.extend((self.now + LATENCY_S, b"\0" + kept) for kept in frames if kept is not None)
         return bool(data)
 
     def run(self, seconds: float) -> None:
@@ -221,12 +223,14 @@ class Rig:
 
     def cut(self) -> None:
         """The cable is pulled: everything on it is lost, and only the gateway notices."""
+        self.is_plugged = False
         self.to_gateway.clear()
         self.to_device.clear()
         self.gateway.core.link_down(self.now)
         self.gateway.take_events(self.now)
 
     def plug(self) -> None:
+        self.is_plugged = True
         self.gateway.core.link_up(self.now)
 
     def reset(self, *, warm: bool = False) -> None:
