@@ -30,9 +30,13 @@ _STREAMS: Final = {
 RingKey = AttemptKey | DeviceKey
 
 
+def boot_clock_ns() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
 def boot_clock_minus_loop_ns() -> int:
     """What to add to the loop's clock to get CLOCK_BOOTTIME; they drift apart only while the machine sleeps."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    return boot_clock_ns() - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
 class DeviceOutput:
@@ -45,12 +49,14 @@ class DeviceOutput:
         checkpoint: CheckpointFile,
         runs: Runs,
         clock_offset_ns: Callable[[], int] = boot_clock_minus_loop_ns,
+        boot_ns: Callable[[], int] = boot_clock_ns,
     ) -> None:
         self._device = device
         self._logs = logs
         self._checkpoint = checkpoint
         self._runs = runs
         self._clock_offset_ns = clock_offset_ns
+        self._boot_ns = boot_ns
         self.attribution = Attribution()
         self._own = DeviceKey(device)
         self._last_stamp_ns = 0
@@ -82,19 +88,19 @@ class DeviceOutput:
             if isinstance(item, Record):
                 self._sort_record(item, output.epoch, _stamp_ns(item.uptime_ms, output.clock, base_ns), batches)
             else:
-                self._sort_gap(item, output.epoch, base_ns, batches)
+                self._sort_gap(item, output.epoch, batches)
         for key, entries in batches.items():
             self._logs.append(key, entries)
         self._save(output.checkpoint)
 
     def text(self, data: bytes, stamp_ns: int | None = None) -> None:
         """Console text beside frames, and the gateway's own notes: into the device's ring."""
-        stamp = time.clock_gettime_ns(time.CLOCK_BOOTTIME) if stamp_ns is None else stamp_ns
+        stamp = self._boot_ns() if stamp_ns is None else stamp_ns
         self._logs.append(self._own, text_entries(stamp, data))
 
     def declare_lost(self, run: RunEntry, size_bytes: int | None) -> None:
         """The rest of a run's output will never come."""
-        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        now_ns = max(self._boot_ns(), self._last_stamp_ns)
         gap = LogGap(None, size_bytes, GapCause.UNKNOWN, self._last_stamp_ns or now_ns, now_ns)
         self._logs.append(_key(run), [gap_entry(gap)])
 
@@ -128,8 +134,12 @@ class DeviceOutput:
                 return _key(entry)
         return self._own
 
-    def _sort_gap(self, gap: Gap, epoch: int, stamp_ns: int, batches: dict[RingKey, list[Entry]]) -> None:
-        """Lost bytes of the stream may be of any run on the device, so each run's log names the gap."""
+    def _sort_gap(self, gap: Gap, epoch: int, batches: dict[RingKey, list[Entry]]) -> None:
+        """Lost bytes of the stream may be of any run on the device, so each run's log names the gap.
+
+        It ends now, when it is learnt: the bytes themselves had stamps that nobody will see.
+        """
+        stamp_ns = max(self._boot_ns(), self._last_stamp_ns)
         since_ns = self._last_stamp_ns or stamp_ns
         if gap.end is None:
             entry = gap_entry(LogGap(gap.records, None, _cause(gap.reason), since_ns, stamp_ns))
