@@ -136,10 +136,7 @@ async def run_in_cluster(configuration: Configuration, directories: Directories)
             endpoint = Endpoint(kubelet_routes(pods, logs), Gatekeeper(api, node.name))
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(HttpServer(endpoint, tls.context).serve, listener)
-                await cluster.run(listener.getsockname()[1], is_self_signed=tls.is_self_signed, when_registered=_say_registered)
-
-        def _say_registered() -> None:
-            _logger.info("node is registered", extra={"node": node.name})
+                await cluster.run(listener.getsockname()[1], is_self_signed=tls.is_self_signed)
 
         await gateway.run(cluster.source, cluster.sink, cluster, surroundings)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import anyio
@@ -43,7 +42,7 @@ class Cluster:
         self._conditions: tuple[NodeCondition, ...] = ()
         self._fleet_moved = anyio.Event()
 
-    async def run(self, port: int, *, is_self_signed: bool, when_registered: Callable[[], None]) -> None:
+    async def run(self, port: int, *, is_self_signed: bool) -> None:
         """Until cancelled. port is where the endpoint listens. Raises NodeNameTaken before anything is written."""
         self._port = port
         self._conditions = (_serving_condition(is_self_signed),)
@@ -55,7 +54,6 @@ class Cluster:
             tasks.start_soon(self._controller.run)
             tasks.start_soon(self._watch_grace)
             await self._controller.registered()
-            when_registered()
             tasks.start_soon(self._lease.run)
 
     def events(self) -> list[dict[str, Any]]:
