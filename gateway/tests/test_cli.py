@@ -221,8 +221,13 @@ def run_process(*words: str, **more: Any) -> subprocess.CompletedProcess[bytes]:
 
 
 def follower(gateway: Path, *target: str) -> subprocess.Popen[bytes]:
+    """As from a terminal: a shell that starts the tests in the background has Ctrl-C ignored in everything below it."""
     command = [sys.executable, "-m", "gateway", "logs", "-f", *target, "--socket", str(gateway)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_ctrl_c_ends_a_follower_quietly(gateway: Path) -> None:
