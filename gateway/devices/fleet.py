@@ -27,6 +27,7 @@ from gateway.logs.store import AttemptKey, LogStore
 from gateway.pods.seams import PodUid
 from transports.device import Device
 from transports.link import LinkOpener
+from transports.protocol import Counters
 from transports.protocols.framed import FramedProtocol
 
 BITS_PER_BYTE: Final = 10
@@ -97,6 +98,10 @@ class Fleet:
         now = self._loop_time()
         ends = [board.away_since + board.grace_s for board in self.boards.values() if board.away_since is not None]
         return min((end for end in ends if end > now), default=None)
+
+    def counters(self) -> Mapping[str, Counters]:
+        """device -> what its line carried since the gateway began."""
+        return {device.name: device.counters for device in self._devices}
 
     def slots_used(self, device: str) -> int:
         return self._book.slots_of(device)[0]

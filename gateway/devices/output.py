@@ -8,6 +8,7 @@ event loop.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -60,6 +61,8 @@ class DeviceOutput:
         self.attribution = Attribution()
         self._own = DeviceKey(device)
         self._last_stamp_ns = 0
+        self.gaps: Counter[GapCause] = Counter()
+        """Losses declared in a log since the gateway began, for a metric."""
         saved = checkpoint.value
         self.epoch = saved.epoch if saved else None
         self.stored = saved.expected if saved else 0
@@ -102,6 +105,7 @@ class DeviceOutput:
         """The rest of a run's output will never come."""
         now_ns = max(self._boot_ns(), self._last_stamp_ns)
         gap = LogGap(None, size_bytes, GapCause.UNKNOWN, self._last_stamp_ns or now_ns, now_ns)
+        self.gaps[gap.cause] += 1
         self._logs.append(_key(run), [gap_entry(gap)])
 
     def _relearn(self, epoch: int) -> None:
@@ -117,6 +121,7 @@ class DeviceOutput:
         if record.lost is not None:
             records, size_bytes, reason = record.lost
             gap = LogGap(records, size_bytes, _cause(reason), self._last_stamp_ns or stamp_ns, stamp_ns)
+            self.gaps[gap.cause] += 1
             entry = gap_entry(gap, epoch=epoch, offset_end=record.end)
         elif record.kind in _STREAMS:
             stream, partial = _STREAMS[record.kind]
@@ -141,6 +146,7 @@ class DeviceOutput:
         """
         stamp_ns = max(self._boot_ns(), self._last_stamp_ns)
         since_ns = self._last_stamp_ns or stamp_ns
+        self.gaps[_cause(gap.reason)] += 1
         if gap.end is None:
             entry = gap_entry(LogGap(gap.records, None, _cause(gap.reason), since_ns, stamp_ns))
         else:

@@ -6,6 +6,7 @@ No START leaves before the device's LIST has come and the intent is in the ledge
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, assert_never
@@ -61,6 +62,8 @@ class DeviceWorkloads:
         self._settle_at: float | None = None
         self._stopping: dict[tuple[str, str], _Stopping] = {}
         self._tasks: TaskGroup | None = None
+        self.starts: Counter[str] = Counter()
+        """Workloads that each device took since the gateway began, for a metric."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -143,6 +146,7 @@ class DeviceWorkloads:
             raise StartRefused("CreateContainerConfigError", f"device {board.name}: {error}") from error
         except TransportError as error:
             raise StartRefused("DeviceDisconnected", f"device {board.name}: {error}") from error
+        self.starts[board.name] += 1
         if status is not None:
             await self._events.status(board, status)
 
