@@ -197,7 +197,7 @@ def test_a_second_gateway_in_the_same_directory_is_refused(workbench: Workbench)
     boards = workbench.boards(1)
     options: Sequence[str] = ("--standalone", "--manifests", str(manifests))
     gateway = workbench.gateway(standalone_configuration(boards.links[0]), *options)
-    assert_refused(gateway.run_cli("run", "--config", str(gateway.config_file), *options), f"another gateway serves {gateway.socket}")
+    assert_refused(gateway.run_cli("run", "--config", str(gateway.config_file), *options), f"another gateway uses {gateway.socket.parent}")
     assert "board" in gateway.cli("get", "devices")
 
 
