@@ -28,7 +28,7 @@ class Uart:
 async def run(port: str, config: BoardConfig) -> None:
     link = await SerialLinkOpener(port).open()
     print("powered", flush=True)
-    await BoardRunner(config, Uart(link)).run()
+    await BoardRunner(config, Uart(link), lambda line: print(line, flush=True)).run()
 
 
 if __name__ == "__main__":
@@ -36,6 +36,8 @@ if __name__ == "__main__":
     parser.add_argument("port")
     parser.add_argument("--id", default="cable-board")
     parser.add_argument("--slots", type=int, default=2)
+    parser.add_argument("--ring", type=int, default=16384)
     parser.add_argument("--line-bytes-per-s", type=float)
     arguments = parser.parse_args()
-    anyio.run(run, arguments.port, BoardConfig(id=arguments.id, slots=arguments.slots, line_bytes_per_s=arguments.line_bytes_per_s))
+    board = BoardConfig(id=arguments.id, slots=arguments.slots, ring_bytes=arguments.ring, line_bytes_per_s=arguments.line_bytes_per_s)
+    anyio.run(run, arguments.port, board)

@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", metavar="N", type=_between(0, 2**31), default=0, help="seed of the first device (default 0)")
     parser.add_argument("--slots", metavar="N", type=_between(1, 31), default=1, help="workloads at once on each device (default 1)")
     parser.add_argument("--ring", metavar="BYTES", type=_between(1024, 1 << 24), default=16384, help="size of the log ring (default 16384)")
+    parser.add_argument("--trace", action="store_true", help="print every request, session, boot and end of a program")
     parser.add_argument("--accept", choices=["any"], help="any: an unknown program prints its arguments and stays up")
 
 
@@ -56,7 +58,7 @@ async def _run(arguments: argparse.Namespace) -> None:
     from transports.simulated.runner import BoardRunner
 
     ports = [PtyPort(path) for path in _paths(arguments)]
-    runners = [BoardRunner(config, port) for config, port in zip(_configs(arguments), ports, strict=True)]
+    runners = [BoardRunner(config, port, _trace(arguments, port)) for config, port in zip(_configs(arguments), ports, strict=True)]
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         try:
             for port in ports:
@@ -73,6 +75,12 @@ async def _run(arguments: argparse.Namespace) -> None:
         finally:
             for port in ports:
                 port.unplug()
+
+
+def _trace(arguments: argparse.Namespace, port: PtyPort) -> Callable[[str], None]:
+    if not arguments.trace:
+        return lambda line: None
+    return lambda line: _say(f"{port.path}: {line}")
 
 
 def _paths(arguments: argparse.Namespace) -> list[str]:

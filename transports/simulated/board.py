@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,6 +55,7 @@ ANY_PROGRAM: Final = "*"
 """In an INVENTORY: every name is taken."""
 
 OK: Final = int(Code.OK)
+_METHOD_NAMES: Final = {int(method): method.name for method in Method}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,13 +81,15 @@ class BoardConfig:
 class Board:
     """See the module. After receive_data and handle_deadline call data_to_send until it is empty; it is powered from the beginning."""
 
-    def __init__(self, config: BoardConfig, now: float) -> None:
+    def __init__(self, config: BoardConfig, now: float, trace: Callable[[str], None] = lambda line: None) -> None:
+        """trace gets a line for every boot, session, request and end of a run."""
         if not 1 <= config.slots <= MAX_SLOTS:
             raise ValueError(f"slots must be 1 to {MAX_SLOTS}, not {config.slots}")
         if not MIN_RING_BYTES <= config.ring_bytes <= MAX_RING_BYTES:
             raise ValueError(f"ring must be {MIN_RING_BYTES} to {MAX_RING_BYTES} bytes, not {config.ring_bytes}")
         self.config = config
         self.boots = 0
+        self._trace = trace
         self._rng = random.Random(f"{config.seed}/{config.name}")
         self._session: DeviceSession | None = None
         self._retained: Retained | None = None
@@ -142,6 +145,7 @@ class Board:
         self._session = DeviceSession(device, self, now, retained=self._retained, reset_cause=self._cause, uptime_ms=uptime_ms)
         self._retained = None
         self.boots += 1
+        self._trace(f"boot {self.boots}, reset cause {self._cause.name.lower()}")
         self._session.write_text(f"wirelet-sim {VERSION} {config.name}: boot, reset cause {self._cause.name.lower()}\r\n".encode())
 
     # -- bytes and time
@@ -200,12 +204,19 @@ class Board:
             self._power_up(self._reset_wanted, now)
 
     def _tell_exit(self, run: Run) -> None:
+        status = run.status
+        self._trace(f"exit of {status.wid:08x}-{status.gen} in slot {status.slot}, code {status.exit_code}")
         if self._session is not None:
             self._session.notify(run.slot, Method.EXITED, status_to_map(run.status))
 
     # -- DeviceApplication
 
     def on_request(self, method: int, body: Mapping[int, object], now: float) -> tuple[int, Body]:
+        code, answer = self._answer(method, body, now)
+        self._trace(f"{_told(method, body)} -> {Code(code).name}")
+        return code, answer
+
+    def _answer(self, method: int, body: Mapping[int, object], now: float) -> tuple[int, Body]:
         match method:
             case Method.START:
                 return self._start(Start.from_map(body), now)
@@ -223,6 +234,8 @@ class Board:
                 return Code.UNSUPPORTED, refusal(f"method {method:02x}")
 
     def on_joined(self, now: float) -> None:
+        if self._session is not None:
+            self._trace(f"session, boot id {self._session.boot_id:08x}")
         for run in self._runs.values():
             run.link_back()
 
@@ -320,6 +333,16 @@ class _BoardLog:
 
     def uptime_ms(self, now: float) -> int:
         return self.session.uptime_ms(now)
+
+
+def _told(method: int, body: Mapping[int, object]) -> str:
+    """A request for a person: its name, whose it is, and for START the program."""
+    name = _METHOD_NAMES.get(method, f"method {method:02x}")
+    if method not in (Method.START, Method.STOP, Method.REMOVE):
+        return name
+    wid, gen = body.get(1), body.get(2)
+    run = f"{wid:08x}-{gen}" if isinstance(wid, int) else "?"
+    return f"{name} {run} {body.get(3)}" if method == Method.START else f"{name} {run}"
 
 
 def _fitting(sizes: Iterable[int]) -> int:

@@ -6,6 +6,7 @@ is decided here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import anyio
@@ -29,8 +30,9 @@ class Port(Protocol):
 class BoardRunner:
     """One board at one port. run() is its life; power goes on with it. The rest is for the same event loop."""
 
-    def __init__(self, config: BoardConfig, port: Port) -> None:
+    def __init__(self, config: BoardConfig, port: Port, trace: Callable[[str], None] = lambda line: None) -> None:
         self.config = config
+        self._trace = trace
         self._port = port
         self._board: Board | None = None
         self._to_write = _Bell()
@@ -38,7 +40,7 @@ class BoardRunner:
 
     async def run(self) -> None:
         """Until cancelled. Raises ValueError for a configuration that no board can have."""
-        board = self._board = Board(self.config, anyio.current_time())
+        board = self._board = Board(self.config, anyio.current_time(), self._trace)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._read, board)
             tasks.start_soon(self._write, board)
