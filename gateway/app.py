@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ from gateway.devices.ledger import Ledger, LedgerFailed
 from gateway.directories import Directories
 from gateway.endpoint import AttemptLogs, BoardLogs, DeviceRows, SourcePods
 from gateway.errors import ConfigError
+from gateway.kubelet.exposition import Family
 from gateway.kubelet.listeners import listen_tcp, listen_unix
-from gateway.kubelet.routes import Endpoint, kubelet_routes, local_routes
-from gateway.kubelet.seams import EventTable, PodDirectory
+from gateway.kubelet.routes import Endpoint, Route, kubelet_routes, local_routes
+from gateway.kubelet.seams import EventTable
 from gateway.kubelet.server import HttpServer
 from gateway.logs.clock import SystemClock
 from gateway.logs.store import LogStore
+from gateway.metrics import GatewayVitals
 from gateway.pods.controller import PodController
 from gateway.pods.node import NodeAddresses
 from gateway.pods.seams import PodSource, PodUid, StatusSink
@@ -42,6 +45,8 @@ class Gateway:
         self.configuration = configuration
         self._directories = directories
         self._controller: PodController | None = None
+        self.answers: Counter[int] = Counter()
+        """Of the HTTPS endpoint, by status code."""
         self._locks = directories.take()
         try:
             self._ledger = Ledger(directories.ledger)
@@ -67,9 +72,10 @@ class Gateway:
         source: PodSource,
         sink: StatusSink,
         events: EventTable,
-        surroundings: Callable[[PodDirectory, AttemptLogs], Coroutine[Any, Any, None]],
+        surroundings: Callable[[tuple[Route, ...]], Coroutine[Any, Any, None]],
+        families: Callable[[], Sequence[Family]] = lambda: (),
     ) -> None:
-        """Until a signal. surroundings is what else the mode runs; it gets what the HTTPS endpoint shows."""
+        """Until a signal. surroundings is what else the mode runs; it gets the routes of the HTTPS endpoint. families: further metrics."""
         clock = SystemClock()
         pods = SourcePods(source, self.fleet)
         logs = AttemptLogs(self._logs, clock)
@@ -77,7 +83,9 @@ class Gateway:
         node = self.configuration.node
         addresses = NodeAddresses(host_ip=node.address, allocatable=node.capacity)
         self._controller = PodController(source, sink, self.fleet.workloads, node_addresses=addresses)
-        local = Endpoint((*kubelet_routes(pods, logs), *local_routes(pods, DeviceRows(self.fleet), events, device_logs)))
+        vitals = GatewayVitals(self.configuration, self.fleet, self._logs, pods, self.answers, families)
+        routes = kubelet_routes(pods, logs, vitals)
+        local = Endpoint((*routes, *local_routes(pods, DeviceRows(self.fleet), events, device_logs)))
         socket = await listen_unix(self._directories.socket)
         try:
             async with anyio.create_task_group() as tasks:
@@ -85,7 +93,7 @@ class Gateway:
                 tasks.start_soon(HttpServer(local).serve, socket)
                 tasks.start_soon(self.fleet.run)
                 tasks.start_soon(self._controller.run)
-                tasks.start_soon(surroundings, pods, logs)
+                tasks.start_soon(surroundings, routes)
         finally:
             self._logs.close()
             self.fleet.close()
@@ -102,7 +110,7 @@ async def run_standalone(configuration: Configuration, directories: Directories,
     source = ManifestDirectory(manifests, configuration.node.name)
     table = StatusTable(source)
 
-    async def surroundings(_pods: PodDirectory, _logs: AttemptLogs) -> None:
+    async def surroundings(_routes: tuple[Route, ...]) -> None:
         _logger.info("gateway runs without a cluster", extra={"path": str(manifests)})
         await source.run()
 
@@ -132,13 +140,13 @@ async def run_in_cluster(configuration: Configuration, directories: Directories)
     async with await KubeApi.connect(configuration.cluster.kubeconfig) as api:
         cluster = Cluster(api, configuration, gateway.fleet)
 
-        async def surroundings(pods: PodDirectory, logs: AttemptLogs) -> None:
-            endpoint = Endpoint(kubelet_routes(pods, logs), Gatekeeper(api, node.name))
+        async def surroundings(routes: tuple[Route, ...]) -> None:
+            endpoint = Endpoint(routes, Gatekeeper(api, node.name), gateway.answers)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(HttpServer(endpoint, tls.context).serve, listener)
                 await cluster.run(listener.getsockname()[1], is_self_signed=tls.is_self_signed)
 
-        await gateway.run(cluster.source, cluster.sink, cluster, surroundings)
+        await gateway.run(cluster.source, cluster.sink, cluster, surroundings, cluster.families)
 
 
 async def _end_on_signal(scope: anyio.CancelScope) -> None:

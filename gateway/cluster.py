@@ -13,6 +13,7 @@ from gateway.kube.events import KubeEvents
 from gateway.kube.lease import NodeLease
 from gateway.kube.node import KubeNode
 from gateway.kube.pods import KubePodSource, KubeStatusSink
+from gateway.kubelet.exposition import Family, Kind, Sample
 from gateway.node.controller import NodeController
 from gateway.node.facts import ClassSlots, NodeCondition, NodeFacts, Taint
 from gateway.node.host import read_host
@@ -59,6 +60,19 @@ class Cluster:
     def events(self) -> list[dict[str, Any]]:
         """Events are kept by the API server; the endpoint's own table is for standalone mode."""
         return []
+
+    def families(self) -> list[Family]:
+        """Metrics of the API server's clients."""
+        answers = [
+            Sample(count, {"method": method, "code": str(code) if code else "none"})
+            for (method, code), count in sorted(self.api.answers.items())
+        ]
+        return [
+            Family("wirelet_api_requests_total", Kind.COUNTER, "Requests to the API server; code none: no answer came.", answers),
+            Family(
+                "wirelet_events_dropped_total", Kind.COUNTER, "Events that never reached the API server.", [Sample(self._events.dropped)]
+            ),
+        ]
 
     def _fleet_changed(self) -> None:
         self._controller.changed()

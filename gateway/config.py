@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from gateway.errors import ConfigError
@@ -36,6 +36,10 @@ def parse_duration_s(value: object) -> float:
     if not _DURATION.fullmatch(text):
         raise ValueError(f"must be a duration such as 10s, 500ms or 2m, not {value!r}")
     return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text))
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
 
 
 def _bytes(value: object) -> int:
@@ -63,7 +67,7 @@ def _taint(value: str | None) -> str | None:
     return value
 
 
-DurationS = Annotated[float, BeforeValidator(parse_duration_s)]
+DurationS = Annotated[float, BeforeValidator(parse_duration_s), PlainSerializer(_duration)]
 SizeBytes = Annotated[int, BeforeValidator(_bytes)]
 Name = Annotated[str, AfterValidator(_name)]
 NodeName = Annotated[str, AfterValidator(_node_name)]
@@ -235,6 +239,18 @@ def load(path: str | Path) -> Configuration:
 def parse(text: str) -> Configuration:
     """Check the text of a configuration file. Raises ConfigError with every problem found."""
     return check(_document(text))
+
+
+def published(configuration: Configuration) -> dict[str, Any]:
+    """The configuration in the file's keys with every default, for others to read: of a hook's command only the program is told,
+    because its arguments may hold the password of a power switch."""
+    document: dict[str, Any] = configuration.model_dump(mode="json", by_alias=True)
+    for section in document["classes"]:
+        hooks = section["hooks"]
+        for hook in (hooks["reset"], (hooks["power"] or {}).get("cycle")):
+            if hook is not None:
+                hook["command"] = hook["command"][:1]
+    return document
 
 
 def read(path: str | Path) -> dict[str, Any]:

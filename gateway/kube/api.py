@@ -18,6 +18,7 @@ import os
 import random
 import socket
 import weakref
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,8 @@ class KubeApi:
         self._connectors = (self._pool(requests, WRITES_IN_FLIGHT + READS_IN_FLIGHT), self._pool(watches, 0))
         self._writes = anyio.CapacityLimiter(WRITES_IN_FLIGHT)
         self._reads = anyio.CapacityLimiter(READS_IN_FLIGHT)
+        self.answers: Counter[tuple[str, int]] = Counter()
+        """(method, status) of every request so far, a watch as WATCH; status 0: no answer came."""
 
     @classmethod
     async def connect(cls, kubeconfig: str | None, *, user_agent: str = USER_AGENT) -> Self:
@@ -162,8 +165,9 @@ class KubeApi:
             "resourceVersion": resource_version,
             "timeoutSeconds": str(random.randint(*WATCH_TIMEOUT_S)),
         }
-        with _foreign_errors():
+        with self._counted("WATCH") as answered, _foreign_errors():
             response = await self._call(self._watches, "GET", path, query, None, None, _timeout(None, WATCH_SILENCE_S))
+            answered(response.status)
         try:
             if response.status >= 400:
                 raise error_from_answer(response.status, response.headers, await _body(response))
@@ -191,13 +195,28 @@ class KubeApi:
         self._sockets.add(made)
         return made
 
+    @contextlib.contextmanager
+    def _counted(self, method: str) -> Generator[Callable[[int], None], None, None]:
+        """Count one request, with the status that the block tells."""
+        status = 0
+
+        def answered(code: int) -> None:
+            nonlocal status
+            status = code
+
+        try:
+            yield answered
+        finally:
+            self.answers[method, status] += 1
+
     async def _request(
         self, method: str, path: str, params: Mapping[str, str] | None, body: JsonObject | None = None, content_type: str | None = None
     ) -> JsonObject:
-        with _foreign_errors():
+        with self._counted(method) as answered, _foreign_errors():
             response = await self._call(self._requests, method, path, params, body, content_type, _timeout(REQUEST_TIMEOUT_S))
             async with response:
                 data = await _body(response)
+            answered(response.status)
         if response.status >= 400:
             raise error_from_answer(response.status, response.headers, data)
         return json_object(data)

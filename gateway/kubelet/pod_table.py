@@ -39,6 +39,19 @@ def pod_row(pod: Mapping[str, Any]) -> JsonObject:
     }
 
 
+def running_pod(pod: Mapping[str, Any]) -> JsonObject | None:
+    """The pod as `/runningpods/` tells it, with the containers that run; None when none does."""
+    metadata, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
+    kinds = ("initContainerStatuses", "containerStatuses")
+    running = {entry["name"] for kind in kinds for entry in status.get(kind) or () if _state(entry, "running") is not None}
+    declared = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    containers = [{"name": each["name"], "image": each.get("image", "")} for each in declared if each["name"] in running]
+    if not containers:
+        return None
+    named = {key: metadata[key] for key in ("name", "namespace", "uid") if key in metadata}
+    return {"metadata": named, "spec": {"containers": containers}, "status": {}}
+
+
 def status_word(pod: Mapping[str, Any]) -> str:
     """Running, Completed, CrashLoopBackOff, Init:0/1, Terminating, ...: the one word that says most."""
     spec, status = pod.get("spec") or {}, pod.get("status") or {}

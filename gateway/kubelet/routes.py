@@ -7,15 +7,17 @@ path from a known one. The unix socket has the same routes and a few of our own;
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gateway.kubelet.auth import Gatekeeper
 from gateway.kubelet.container_logs import ContainerLogsHandler, parse_log_options
 from gateway.kubelet.exchange import JSON, Answer, Reply, Request, RequestRefused, StreamReply
-from gateway.kubelet.pod_table import pod_row
-from gateway.kubelet.seams import ContainerLogs, DeviceLogs, DeviceRow, DeviceTable, EventTable, LogsUnavailable, PodDirectory
+from gateway.kubelet.exposition import CONTENT_TYPE, Family, render
+from gateway.kubelet.pod_table import pod_row, running_pod
+from gateway.kubelet.seams import ContainerLogs, DeviceLogs, DeviceRow, DeviceTable, EventTable, LogsUnavailable, PodDirectory, Vitals
 
 NOT_FOUND: Final = "404 page not found\n"
 
@@ -50,8 +52,19 @@ class Endpoint:
 
     routes: tuple[Route, ...]
     gatekeeper: Gatekeeper | None = None
+    answers: Counter[int] = field(default_factory=Counter)
+    """By status code, for a metric."""
 
     async def __call__(self, request: Request) -> Answer:
+        try:
+            answer = await self._answer(request)
+        except RequestRefused as refusal:
+            self.answers[refusal.reply.status] += 1
+            raise
+        self.answers[answer.status if isinstance(answer, Reply) else 200] += 1
+        return answer
+
+    async def _answer(self, request: Request) -> Answer:
         if not request.peer.is_local:
             if self.gatekeeper is None:
                 raise RequestRefused(401, "Unauthorized")
@@ -66,11 +79,14 @@ class Endpoint:
         raise RequestRefused(404, NOT_FOUND)
 
 
-def kubelet_routes(pods: PodDirectory, logs: ContainerLogs) -> tuple[Route, ...]:
+def kubelet_routes(pods: PodDirectory, logs: ContainerLogs, vitals: Vitals) -> tuple[Route, ...]:
     """What the API server and monitoring ask of a kubelet."""
 
     async def pod_list(request: Request, arguments: Sequence[str]) -> Answer:
-        return _json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": list(pods.all())})
+        return _pod_list(pods.all())
+
+    async def running_list(request: Request, arguments: Sequence[str]) -> Answer:
+        return _pod_list([running for pod in pods.all() if (running := running_pod(pod)) is not None])
 
     return (
         Route("/healthz", _healthy),
@@ -79,10 +95,37 @@ def kubelet_routes(pods: PodDirectory, logs: ContainerLogs) -> tuple[Route, ...]
         Route("/healthz/syncloop", _healthy),
         Route("/pods", pod_list),
         Route("/pods/", pod_list),
-        Route("/runningpods", pod_list),
-        Route("/runningpods/", pod_list),
+        Route("/runningpods", running_list),
+        Route("/runningpods/", running_list),
+        *_monitoring_routes(vitals),
         Route("/containerLogs/{namespace}/{pod}/{container}", ContainerLogsHandler(pods, logs)),
         *_streaming_routes(),
+    )
+
+
+def _monitoring_routes(vitals: Vitals) -> tuple[Route, ...]:
+    async def metrics(request: Request, arguments: Sequence[str]) -> Answer:
+        return _text(await vitals.metrics())
+
+    async def resources(request: Request, arguments: Sequence[str]) -> Answer:
+        return _text(await vitals.resources())
+
+    async def nothing(request: Request, arguments: Sequence[str]) -> Answer:
+        return _text(())  # there is no cAdvisor and no probe here; a refusal would alarm monitoring stacks that scrape every kubelet
+
+    async def summary(request: Request, arguments: Sequence[str]) -> Answer:
+        return _json(await vitals.summary())
+
+    async def configuration(request: Request, arguments: Sequence[str]) -> Answer:
+        return _json(vitals.configuration())
+
+    return (
+        Route("/metrics", metrics),
+        Route("/metrics/resource", resources),
+        Route("/metrics/cadvisor", nothing),
+        Route("/metrics/probes", nothing),
+        Route("/stats/summary", summary),
+        Route("/configz", configuration),
     )
 
 
@@ -143,6 +186,14 @@ def _streaming_routes() -> tuple[Route, ...]:
     paths += ["/portForward/{namespace}/{pod}", "/portForward/{namespace}/{pod}/{uid}"]
     run = [Route(f"/run/{{namespace}}/{{pod}}/{rest}", not_served, ("POST",)) for rest in ("{container}", "{uid}/{container}")]
     return (*(Route(path, not_served, both) for path in paths), *run)
+
+
+def _pod_list(items: Sequence[Mapping[str, Any]]) -> Reply:
+    return _json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": list(items)})
+
+
+def _text(families: Sequence[Family]) -> Reply:
+    return Reply(200, render(families), CONTENT_TYPE)
 
 
 def _json(value: Mapping[str, Any]) -> Reply:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from gateway.kubelet.exposition import Family
 from gateway.logs.reader import LogOptions
 
 
@@ -75,6 +76,22 @@ class DeviceTable(Protocol):
 class EventTable(Protocol):
     def events(self) -> Sequence[dict[str, Any]]:
         """The newest events of this gateway, oldest first, shaped as core/v1 Events."""
+        ...
+
+
+class Vitals(Protocol):
+    """What monitoring asks: the gateway's counters, what node and containers use, and the configuration."""
+
+    async def metrics(self) -> Sequence[Family]: ...
+
+    async def resources(self) -> Sequence[Family]:
+        """What metrics-server reads."""
+        ...
+
+    async def summary(self) -> dict[str, Any]: ...
+
+    def configuration(self) -> dict[str, Any]:
+        """Without secrets: any user who may read nodes/configz sees it."""
         ...
 
 

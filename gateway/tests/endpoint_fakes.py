@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gateway.errors import GatewayError
+from gateway.kubelet.exposition import Family, Kind, Sample
 from gateway.kubelet.seams import DeviceRow, LogsUnavailable
 from gateway.kubelet.server import HttpServer
 from gateway.logs.reader import LogOptions
@@ -238,3 +239,20 @@ class FakeDeviceLogs:
 
     async def _read(self, text: bytes) -> AsyncIterator[bytes]:
         yield text
+
+
+@dataclass(frozen=True)
+class FixedVitals:
+    """A gateway at rest."""
+
+    async def metrics(self) -> Sequence[Family]:
+        return [Family("wirelet_sessions_total", Kind.COUNTER, "Sessions.", [Sample(3, {"device": "board-a"})])]
+
+    async def resources(self) -> Sequence[Family]:
+        return [Family("node_cpu_usage_seconds_total", Kind.COUNTER, "Processor time.", [Sample(1.5, stamp_ms=1000)])]
+
+    async def summary(self) -> dict[str, Any]:
+        return {"node": {"nodeName": "pi-lab-3"}, "pods": []}
+
+    def configuration(self) -> dict[str, Any]:
+        return {"wirelet": {"kind": "GatewayConfiguration"}}

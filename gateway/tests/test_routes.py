@@ -17,7 +17,7 @@ from anyio import to_thread
 from gateway.kubelet.auth import Gatekeeper
 from gateway.kubelet.exchange import Peer, Request, RequestRefused
 from gateway.kubelet.listeners import listen_tcp, listen_unix
-from gateway.kubelet.pod_table import status_word
+from gateway.kubelet.pod_table import running_pod, status_word
 from gateway.kubelet.routes import Endpoint, kubelet_routes, local_routes
 from gateway.kubelet.seams import DeviceRow
 from gateway.kubelet.server import HttpServer, Limits
@@ -30,6 +30,7 @@ from gateway.tests.endpoint_fakes import (
     FakeReviews,
     FixedDevices,
     FixedEvents,
+    FixedVitals,
     client_context,
     pod,
     serving,
@@ -42,6 +43,12 @@ ROUTES = [
     ("GET", "/healthz/ping", ("get", "healthz"), 200),
     ("GET", "/pods", ("get", "pods"), 200),
     ("GET", "/runningpods/", ("get", "pods"), 200),
+    ("GET", "/metrics", ("get", "metrics"), 200),
+    ("GET", "/metrics/resource", ("get", "metrics"), 200),
+    ("GET", "/metrics/cadvisor", ("get", "metrics"), 200),
+    ("GET", "/metrics/probes", ("get", "metrics"), 200),
+    ("GET", "/stats/summary", ("get", "stats"), 200),
+    ("GET", "/configz", ("get", "configz"), 200),
     ("GET", "/containerLogs/default/hello/main", ("get", "proxy"), 200),
     ("POST", "/containerLogs/default/hello/main", ("create", "proxy"), 405),
     ("POST", "/pods", ("create", "pods"), 405),
@@ -109,7 +116,7 @@ def tls(authority: Authority) -> ServingTls:
 @pytest.fixture
 async def door(tls: ServingTls, authority: Authority) -> AsyncIterator[Door]:
     reviews = FakeReviews(tokens={"scraper-token": {"username": "scraper"}})
-    endpoint = Endpoint(kubelet_routes(PODS, logs()), Gatekeeper(reviews, "pi-lab-3"))
+    endpoint = Endpoint(kubelet_routes(PODS, logs(), FixedVitals()), Gatekeeper(reviews, "pi-lab-3"))
     server = HttpServer(endpoint, tls=tls.context, limits=ROOMY)
     async with serving(server, await listen_tcp("127.0.0.1", 0)) as port:
         yield Door(port, reviews, authority)
@@ -133,7 +140,11 @@ async def test_what_those_who_may_get(door: Door) -> None:
     listed = json.loads(body)
     assert (listed["kind"], listed["apiVersion"]) == ("PodList", "v1")
     assert [item["metadata"]["name"] for item in listed["items"]] == ["hello", "two"]
-    assert (await door.ask("GET", "/runningpods/", user="alice"))[2] == body
+    running = json.loads((await door.ask("GET", "/runningpods/", user="alice"))[2])["items"]
+    assert [item["spec"]["containers"] for item in running] == [
+        [{"name": "main", "image": "main"}],
+        [{"name": "a", "image": "a"}, {"name": "b", "image": "b"}],
+    ]
     assert (await door.ask("GET", "/healthz", user="alice"))[2] == b"ok"
     status, headers, body = await door.ask("GET", "/containerLogs/default/hello/main", user="alice")
     assert (status, body) == (200, b"one\ntwo\n")
@@ -144,6 +155,42 @@ async def test_what_those_who_may_get(door: Door) -> None:
     assert body == b"exec is not served by this node"
 
 
+async def test_what_monitoring_gets(door: Door) -> None:
+    door.reviews.allowed |= {("scraper", "get", "metrics"), ("scraper", "get", "stats"), ("scraper", "get", "configz")}
+
+    async def scrape(path: str) -> tuple[str, bytes]:
+        _, headers, body = await door.ask("GET", path, token="scraper-token")
+        return headers["content-type"], body
+
+    text = "text/plain; version=0.0.4; charset=utf-8"
+    family = b'# HELP wirelet_sessions_total Sessions.\n# TYPE wirelet_sessions_total counter\nwirelet_sessions_total{device="board-a"} 3\n'
+    assert await scrape("/metrics") == (text, family)
+    assert (await scrape("/metrics/resource"))[1].endswith(b"\nnode_cpu_usage_seconds_total 1.5 1000\n")
+    assert await scrape("/metrics/cadvisor") == await scrape("/metrics/probes") == (text, b"")
+    assert json.loads((await scrape("/stats/summary"))[1])["node"]["nodeName"] == "pi-lab-3"
+    assert json.loads((await scrape("/configz"))[1])["wirelet"]["kind"] == "GatewayConfiguration"
+
+
+def test_a_pod_without_a_running_container_is_not_running() -> None:
+    subject = pod("two", "a", "b")
+    subject["status"]["containerStatuses"][0]["state"] = {"terminated": {"exitCode": 0}}
+    running = running_pod(subject)
+    assert running is not None
+    assert running["spec"] == {"containers": [{"name": "b", "image": "b"}]}
+    assert running_pod({**subject, "status": {"containerStatuses": [ended(0)]}}) is None
+    assert running_pod({"metadata": {"name": "new"}}) is None
+
+
+async def test_answers_are_counted_by_status() -> None:
+    endpoint = Endpoint(kubelet_routes(PODS, logs(), FixedVitals()))
+    local = Peer("", is_local=True)
+    await endpoint(Request("GET", "/healthz", {}, {}, local))
+    for request in (Request("GET", "/nothing", {}, {}, local), Request("GET", "/healthz", {}, {}, Peer("10.0.0.1:1"))):
+        with pytest.raises(RequestRefused):
+            await endpoint(request)
+    assert endpoint.answers == {200: 1, 404: 1, 401: 1}
+
+
 async def test_an_api_server_that_is_down_lets_nobody_in(door: Door) -> None:
     door.reviews.is_down = True
     status, headers, _ = await door.ask("GET", "/pods", user="alice")
@@ -152,7 +199,7 @@ async def test_an_api_server_that_is_down_lets_nobody_in(door: Door) -> None:
 
 async def test_a_server_without_a_gatekeeper_knows_no_strangers() -> None:
     with pytest.raises(RequestRefused) as caught:
-        await Endpoint(kubelet_routes(PODS, logs()))(Request("GET", "/pods", {}, {}, Peer("10.0.0.1:1")))
+        await Endpoint(kubelet_routes(PODS, logs(), FixedVitals()))(Request("GET", "/pods", {}, {}, Peer("10.0.0.1:1")))
     assert caught.value.reply.status == 401
 
 
@@ -166,7 +213,7 @@ DEVICES = [
 async def socket_path(tmp_path: Path) -> AsyncIterator[str]:
     events = FixedEvents([{"type": "Normal", "reason": "Started"}])
     local = local_routes(PODS, FixedDevices(DEVICES), events, FakeDeviceLogs({"board-a": b"boot\n"}))
-    server = HttpServer(Endpoint((*kubelet_routes(PODS, logs()), *local)), limits=ROOMY)
+    server = HttpServer(Endpoint((*kubelet_routes(PODS, logs(), FixedVitals()), *local)), limits=ROOMY)
     async with serving(server, await listen_unix(tmp_path / "run" / "wirelet.sock")) as path:
         yield path
 
