@@ -31,8 +31,8 @@ class DeviceRows:
                 message=board.problem,
                 slots_used=self._fleet.slots_used(board.name),
                 slots_total=board.slots,
-                boot=f"{board.boot_id:08x}" if board.boots else "",
-                programs=tuple(program.name for program in board.inventory.programs),
+                boot=f"{board.boot_id:08x}" if board.boot_id else "",
+                programs=tuple(program.name for program in board.inventory.programs) if board.inventory is not None else (),
                 last_seen_s=board.last_seen_s,
             )
             for board in self._fleet.boards.values()

@@ -1,13 +1,14 @@
 """Which device a container gets. Pure: decides from a picture of the devices, changes nothing.
 
 A container that requests `wirelet.dev/<class>: 1` gets a slot of its own on a device of that class. A container without a request shares
-the choice of its pod (another slot of the same device) or takes a free slot of a class marked shared. The annotation wirelet.dev/device
-narrows the choice and never replaces the request (kubelet-facts 4: otherwise the scheduler counts wrong).
+the device of the one that pays for its pod (another slot of it, or for an init container the same one), or takes a free slot of a class
+marked shared. The annotation wirelet.dev/device narrows the choice and never replaces the request (kubelet-facts 4: otherwise the
+scheduler counts wrong).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from gateway.pods.seams import AdmissionRejected, Claims, StartRefused
@@ -15,7 +16,8 @@ from gateway.pods.seams import AdmissionRejected, Claims, StartRefused
 
 @dataclass(frozen=True, slots=True)
 class DeviceView:
-    """What allocation may know of a device. ending counts the slots whose pods are on their way out."""
+    """What allocation may know of a device. ending counts the slots whose pods are on their way out; used leaves out what the container
+    that asks would take over from its own pod."""
 
     name: str
     class_name: str
@@ -31,12 +33,20 @@ class DeviceView:
         return 0 if self.is_dirty else self.slots - self.used
 
 
+def payer(claims: Claims, container: str) -> str | None:
+    """The container whose device this one shares because it requests none itself: the first regular one that requests, else the first."""
+    if _request(claims, container):
+        return None
+    paying = [name for name in claims.containers if _request(claims, name)]
+    return next((name for name in paying if name not in claims.inits), paying[0] if paying else None)
+
+
 def choose(devices: Sequence[DeviceView], claims: Claims, container: str, pod_devices: Mapping[str, str]) -> str:
     """The name of the device for container, whose pod already has pod_devices (container -> device).
 
     Raises AdmissionRejected when the node could never have room, StartRefused when it may have later.
     """
-    request = {name: count for name, count in claims.containers.get(container, {}).items() if count}
+    request = _request(claims, container)
     if len(request) > 1 or any(count > 1 for count in request.values()):
         asked = ", ".join(f"wirelet.dev/{name}: {count}" for name, count in request.items())
         raise StartRefused("CreateContainerConfigError", f"a container runs on one device: it cannot have {asked}")
@@ -48,24 +58,31 @@ def choose(devices: Sequence[DeviceView], claims: Claims, container: str, pod_de
             raise StartRefused(
                 "CreateContainerConfigError", f"annotation wirelet.dev/device: no device {claims.device!r}; there are: {known}"
             )
+    own = set(pod_devices.values())
     if request:
         class_name = next(iter(request))
-        return _of_class([device for device in candidates if device.class_name == class_name], class_name)
-    return _without_request(candidates, set(pod_devices.values()))
+        return _of_class([device for device in candidates if device.class_name == class_name], class_name, own, claims.device)
+    return _without_request(candidates, own)
 
 
-def _of_class(candidates: Sequence[DeviceView], class_name: str) -> str:
+def _request(claims: Claims, container: str) -> Mapping[str, int]:
+    return {name: count for name, count in claims.containers.get(container, {}).items() if count}
+
+
+def _of_class(candidates: Sequence[DeviceView], class_name: str, own: Set[str], selected: str | None) -> str:
     if not candidates:
         raise StartRefused("CreateContainerConfigError", f"no device here is of class {class_name}")
     free = [device for device in candidates if device.free > 0]
+    if not free and selected is not None:
+        raise StartRefused("DeviceBusy", f"device {selected}, which the pod selects, has no free slot")
     if not free:
         if sum(device.used - device.ending for device in candidates) >= sum(device.slots for device in candidates):
             raise AdmissionRejected(f"OutOfwirelet.dev/{class_name}", f"Node didn't have enough resource: wirelet.dev/{class_name}")
-        raise StartRefused("DeviceBusy", f"every slot of class {class_name} is still held by pods that are ending")
-    return _best(free)
+        raise StartRefused("DeviceBusy", f"every slot of class {class_name} is held by pods that are ending, or dirty")
+    return _best(free, own)
 
 
-def _without_request(candidates: Sequence[DeviceView], own: set[str]) -> str:
+def _without_request(candidates: Sequence[DeviceView], own: Set[str]) -> str:
     beside = [device for device in candidates if device.name in own]
     if beside and not any(device.free for device in beside):
         raise StartRefused(
@@ -79,9 +96,9 @@ def _without_request(candidates: Sequence[DeviceView], own: set[str]) -> str:
     free = [device for device in open_to_all if device.free > 0]
     if not free:
         raise StartRefused("DeviceBusy", "every slot of the shared classes is taken")
-    return _best(free)
+    return _best(free, own)
 
 
-def _best(free: Sequence[DeviceView]) -> str:
-    """A connected device before one that is away, then the emptiest, then by name: the same picture gives the same choice."""
-    return min(free, key=lambda device: (not device.is_ready, device.used / device.slots, device.name)).name
+def _best(free: Sequence[DeviceView], own: Set[str]) -> str:
+    """The pod's own device, then a connected one, then the emptiest, then by name: the same picture gives the same choice."""
+    return min(free, key=lambda device: (device.name not in own, not device.is_ready, device.used / device.slots, device.name)).name

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import anyio
 
 from gateway.devices.allocation import DeviceView
+from gateway.devices.ladder import Rung
+from gateway.devices.ledger import RunKey
 from gateway.devices.output import DeviceOutput
 from transports.protocol import Inventory, Request, WorkloadStatus
 
@@ -26,9 +29,18 @@ class Hook:
     deadline_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Dirt:
+    """A run that does not end, and the boot in which it does not."""
+
+    run: RunKey
+    boot_id: int
+    why: str
+
+
 @dataclass(slots=True, eq=False)
 class Board:
-    """Mutable; changed only by DeviceEvents and DeviceWorkloads, on the event loop."""
+    """Mutable; changed only by DeviceEvents and Stops, on the event loop."""
 
     name: str
     class_name: str
@@ -44,19 +56,24 @@ class Board:
     is_ready: bool = False
     """Its session has told what runs on it."""
     has_ever_listed: bool = False
-    inventory: Inventory = field(default_factory=Inventory)
-    new_boot: bool = False
+    """And what it said has been taken up."""
+    joins: int = 0
+    """Sessions that began: an answer from another one than the newest says nothing about now."""
+    inventory: Inventory | None = None
+    """Of this boot; None until it was told."""
     boot_id: int = 0
+    """0 before the first session."""
     boot_off: int = 0
     reset_cause: int = 0
     boots: int = 0
+    """New boots seen since the gateway began, for a metric."""
     away_since: float | None = None
     """Loop time at which the session was lost; None while there is one or before the first."""
     is_away_by_itself: bool = False
     """It said AWAY: asleep or busy, no fault."""
-    problem: str = ""
+    trouble: str = ""
     """Why there is no session, or what is wrong with it, for people."""
-    is_dirty: bool = False
+    dirt: Dirt | None = None
     last_seen_s: float | None = None
     """Unix seconds of its last message."""
     changed: anyio.Event = field(default_factory=anyio.Event)
@@ -65,6 +82,20 @@ class Board:
     def touch(self) -> None:
         self.changed.set()
         self.changed = anyio.Event()
+
+    @property
+    def is_dirty(self) -> bool:
+        return self.dirt is not None
+
+    @property
+    def problem(self) -> str:
+        """For people; what needs a hand comes first."""
+        return self.dirt.why if self.dirt is not None else self.trouble
+
+    @property
+    def hooks(self) -> Mapping[Rung, Hook]:
+        pairs = ((Rung.RESET, self.reset_hook), (Rung.POWER_CYCLE, self.power_hook))
+        return {rung: hook for rung, hook in pairs if hook is not None}
 
     @property
     def state(self) -> str:
@@ -82,4 +113,5 @@ class Board:
         return self.is_ready or (self.away_since is not None and now - self.away_since <= self.grace_s)
 
     def view(self, used: int, ending: int) -> DeviceView:
+        """used: without the container that asks."""
         return DeviceView(self.name, self.class_name, self.shared, self.slots, used, ending, self.is_ready, self.is_dirty)

@@ -13,6 +13,9 @@ from transports.protocol import ExitReason, WorkloadStatus
 KILLED_CODE: Final = 137
 """128 + SIGKILL: what a container runtime reports for what was ended without being asked."""
 
+UNKNOWN_REASON: Final = "ContainerStatusUnknown"
+"""The kubelet's word for an end that nobody saw."""
+
 _REASONS: Final[dict[ExitReason, tuple[str, str, int]]] = {
     ExitReason.COMPLETED: ("Completed", "", 0),
     ExitReason.ERROR: ("Error", "", 1),
@@ -54,4 +57,10 @@ def of_reboot(cause: int) -> Exit:
     return Exit(KILLED_CODE, 0, "DeviceRebooted", f"the device restarted: {text}")
 
 
-NEVER_STARTED: Final = Exit(KILLED_CODE, 0, "ContainerStatusUnknown", "the device never confirmed the start")
+def of_removed_device(name: str) -> Exit:
+    """Nobody will ever hear of this run again."""
+    return Exit(KILLED_CODE, 0, UNKNOWN_REASON, f"device {name} is not in the configuration any more")
+
+
+NEVER_STARTED: Final = Exit(KILLED_CODE, 0, UNKNOWN_REASON, "the device never confirmed the start")
+VANISHED: Final = Exit(KILLED_CODE, 0, UNKNOWN_REASON, "the device does not know the run any more, and did not restart")

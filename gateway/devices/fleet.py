@@ -104,7 +104,7 @@ class Fleet:
         return {device.name: device.counters for device in self._devices}
 
     def slots_used(self, device: str) -> int:
-        return self._book.slots_of(device)[0]
+        return self._book.slots.usage(device)[0]
 
     def problems(self) -> dict[str, str]:
         """device -> why it cannot take workloads now."""
@@ -116,7 +116,7 @@ class Fleet:
 
     def device_of(self, uid: PodUid) -> str:
         """The devices of a pod, for a table."""
-        return ",".join(sorted(set(self._book.devices_of(uid).values())))
+        return ",".join(sorted({place.device for place in self._book.slots.places(uid).values()}))
 
     # -- private
 

@@ -9,6 +9,8 @@ from typing import Final
 
 TAG_BYTES: Final = 24
 """16 of the pod's uid and 8 of the container's name: SPEC.md allows 24."""
+_UNNAMED: Final = "?"
+"""No container's name can begin with it."""
 
 
 def workload_id(uid: str, container: str) -> int:
@@ -22,8 +24,22 @@ def workload_tag(uid: str, container: str) -> bytes:
 
 
 def uid_of_tag(tag: bytes) -> str | None:
-    """The pod uid in a tag, or None if the tag is not ours. Static pods have uids that are no UUID text: they give their hash."""
+    """The pod uid in a tag, or None if the tag is not ours."""
     return str(uuid.UUID(bytes=tag[:16])) if len(tag) == TAG_BYTES else None
+
+
+def uid_without_tag(wid: int) -> str:
+    """Stands for the pod of a run that nobody signed: no pod has this uid, so the run counts and can be ended."""
+    return f"unknown-{wid:08x}"
+
+
+def unnamed(wid: int) -> str:
+    """Stands for a container's name while only its hash is known."""
+    return f"{_UNNAMED}{wid:08x}"
+
+
+def is_unnamed(container: str) -> bool:
+    return container.startswith(_UNNAMED)
 
 
 def container_id(wid: int, gen: int) -> str:

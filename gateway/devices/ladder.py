@@ -1,7 +1,7 @@
 """The stop ladder: STOP with grace, REBOOT, the hooks reset and power.cycle, and then the device is dirty. Pure.
 
 A run that does not end keeps its slot whatever happens: never a second workload beside a ghost. REBOOT and hooks take down everything on a
-board, so while other runs live there the ladder stays on its first rung and repeats STOP.
+board, so while other runs live there that shall go on, the ladder stays on its first rung and repeats STOP.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ STOP_MARGIN_S: Final = 2.0
 STEP_DEADLINE_S: Final = 10.0
 """How long REBOOT or a hook may take to show, boot included."""
 REPEAT_STOP_S: Final = 10.0
+PATIENT_SESSIONS: Final = 5
+"""A STOP that could be sent only now gets its time, in so many sessions: a cable that flaps for ever must not keep the hooks away."""
 
 
 class Rung(enum.Enum):
@@ -36,8 +38,29 @@ class StopOrder:
     asked_at: float
     grace_s: float
     stop_sent_at: float | None = None
+    """The newest STOP; None when another one is due."""
+    first_sent_at: float | None = None
+    sessions: int = 0
+    """In which a STOP was sent."""
     climbed: list[Rung] = field(default_factory=list)
     climbed_at: float = 0.0
+
+    def sent(self, now: float) -> None:
+        """STOP goes out."""
+        if self.stop_sent_at is None and self.sessions < PATIENT_SESSIONS:
+            self.first_sent_at = now
+            self.sessions += 1
+        self.stop_sent_at = now
+
+    def ask_again(self) -> None:
+        """Another session: the device may have missed the STOP."""
+        self.stop_sent_at = None
+
+    @property
+    def patience_ends_at(self) -> float:
+        """After the grace, and never before a STOP had its time: the cable may come back long after the grace."""
+        ends = self.asked_at + self.grace_s
+        return (ends if self.first_sent_at is None else max(ends, self.first_sent_at)) + STOP_MARGIN_S
 
     def shorten(self, grace_s: float, now: float) -> bool:
         """A second request with less grace counts from now; a longer one changes nothing (kubelet: a pod's grace only shrinks)."""
@@ -51,14 +74,14 @@ class StopOrder:
 
 
 def next_rung(order: StopOrder, now: float, *, has_session: bool, is_alone: bool, hooks: Set[Rung]) -> tuple[Rung | None, float | None]:
-    """What to do now, or None and when to ask again (None: when something changes)."""
+    """What to do now, or None and when to ask again (None: when something changes). is_alone: nothing else is lost by a reset."""
     if order.stop_sent_at is None and has_session:
         return Rung.STOP, None
-    patience_ends = order.asked_at + order.grace_s + STOP_MARGIN_S
-    if now < patience_ends:
-        return None, patience_ends
+    if now < order.patience_ends_at:
+        return None, order.patience_ends_at
     if not is_alone:
-        return _repeat(order, now, has_session)
+        rung, again_at = _repeat(order, now, has_session)
+        return rung, again_at if rung or again_at else now + REPEAT_STOP_S
     if order.climbed and now < order.climbed_at + STEP_DEADLINE_S:
         return None, order.climbed_at + STEP_DEADLINE_S
     for rung in (Rung.REBOOT, *HOOK_RUNGS):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -86,7 +86,7 @@ class Ledger:
             rows = self._db.execute(f"SELECT {', '.join(_COLUMNS)} FROM attempts ORDER BY uid, container, gen").fetchall()
         except sqlite3.Error as error:
             raise LedgerFailed(str(error)) from error
-        return [Entry(*row[:-1], is_init=bool(row[-1])) for row in rows]
+        return [replace(Entry(*row), is_init=bool(row[-1])) for row in rows]
 
     async def put(self, entry: Entry) -> None:
         """Insert or replace one attempt; durable on return. Raises LedgerFailed."""

@@ -134,7 +134,7 @@ class DeviceOutput:
     def _owner(self, slot: int, offset: int) -> RingKey:
         if slot != DEVICE_SLOT:
             run = self.attribution.owner(slot, offset)
-            entry = self._runs.of_wid(self._device, run.wid, run.gen) if run is not None else None
+            entry = self._runs.of_run((self._device, run.wid, run.gen)) if run is not None else None
             if entry is not None:
                 return _key(entry)
         return self._own
@@ -154,7 +154,7 @@ class DeviceOutput:
             lost = LogGap(gap.records, gap.end - gap.offset, _cause(gap.reason), since_ns, stamp_ns, gap.offset)
             entry = gap_entry(lost, epoch=epoch, offset_end=gap.end)
         self._last_stamp_ns = stamp_ns
-        for key in self._keys(self._runs.live_on(self._device)):
+        for key in self._keys(run for run in self._runs.live_on(self._device) if _may_miss(run, epoch, gap)):
             batches.setdefault(key, []).append(entry)
 
     def _keys(self, runs: Iterable[RunEntry]) -> list[RingKey]:
@@ -176,6 +176,11 @@ class DeviceOutput:
 
 def _key(run: RunEntry) -> AttemptKey:
     return AttemptKey(run.uid, run.container, run.gen)
+
+
+def _may_miss(run: RunEntry, epoch: int, gap: Gap) -> bool:
+    """False for a run that is known to have begun after the gap. An intent whose START was not answered may have begun before."""
+    return run.epoch != epoch or run.start_off is None or gap.end is None or run.start_off < gap.end
 
 
 def _cause(reason: int) -> GapCause:

@@ -1,24 +1,34 @@
-"""Every change of an attempt goes through here: memory, ledger, then whoever watches the pod.
+"""Every change of an attempt goes through here: ledger, memory, then whoever watches the pod.
 
 The order is: ledger first for an intent (nothing is started before it is written), ledger first for an end (nothing is told before it is
-durable). A slot belongs to a container from its first start until the pod is retired or released and the run has ended on the device.
+durable). Changes of one attempt are made one after another, each from the newest state: an attempt that has ended stays so, whoever
+comes late. A run whose container's name nobody knows is kept in memory only; the device is its ledger until the name is known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Final
+from weakref import WeakValueDictionary
+
+import anyio
 
 from gateway.devices.exits import Exit
-from gateway.devices.ledger import Entry, Ledger
+from gateway.devices.handover import hand_over_log
+from gateway.devices.identity import is_unnamed, workload_id
+from gateway.devices.ledger import Entry, Ledger, LedgerFailed, RunKey
 from gateway.devices.runs import Runs, is_live
+from gateway.devices.slotbook import SlotBook
 from gateway.logs.store import AttemptKey, LogStore
 from gateway.pods.seams import AttemptState, PodUid
 from transports.protocol import WorkloadStatus
 
-UNKNOWN_CONTAINER: Final = "wid-"
-"""Prefix of the name under which a run is kept whose container nobody remembers."""
+LEDGER_RETRY_S: Final = 1.0
+"""A full disk must be seen and emptied by a person; until then the device that told an end waits, and its log with it."""
+
+_logger = logging.getLogger(__name__)
 
 
 class RunBook:
@@ -28,111 +38,155 @@ class RunBook:
         self, runs: Runs, ledger: Ledger, logs: LogStore, changed: Callable[[PodUid], None], wall_clock: Callable[[], float]
     ) -> None:
         self.runs = runs
+        self.slots = SlotBook(runs, changed)
         self._ledger = ledger
         self._logs = logs
         self._changed = changed
         self._wall_clock = wall_clock
-        self._assigned: dict[tuple[str, str], str] = {}
-        self._retired: set[str] = set()
-        self._ending: set[str] = set()
+        self._turns: WeakValueDictionary[RunKey, anyio.Lock] = WeakValueDictionary()
+        with_logs = {info.key.uid for info in logs.rings() if isinstance(info.key, AttemptKey)}
+        self._leftover = with_logs - {str(uid) for uid in runs.pods()}
+        """Pods that left nothing but a log: the last life ended between the ledger and the rings."""
 
-    # -- slots
-
-    def device_of(self, uid: str, container: str) -> str | None:
-        entry = self.runs.newest(uid, container)
-        return entry.device if entry is not None else self._assigned.get((uid, container))
-
-    def devices_of(self, uid: str) -> Mapping[str, str]:
-        devices = {container: device for (owner, container), device in self._assigned.items() if owner == uid}
-        return devices | {container: entry.device for container, entry in self.runs.containers(uid).items()}
-
-    def assign(self, uid: str, container: str, device: str) -> None:
-        self._assigned[uid, container] = device
-
-    def unassign(self, uid: str, container: str) -> None:
-        """Give up a choice that led to no attempt, so that the next one may be another device."""
-        self._assigned.pop((uid, container), None)
-
-    def slots_of(self, device: str) -> tuple[int, int]:
-        """Slots used on a device, and how many of those belong to pods on their way out."""
-        used = ending = 0
-        for uid in {*self.runs.pods(), *(uid for uid, _ in self._assigned)}:
-            for container, holder in self.devices_of(uid).items():
-                if holder != device:
-                    continue
-                entry = self.runs.newest(uid, container)
-                if uid in self._retired and (entry is None or not is_live(entry)):
-                    continue
-                used += 1
-                ending += uid in self._ending or uid in self._retired
-        return used, ending
-
-    def end_begins(self, uid: str) -> None:
-        """The pod is on its way out: its slots will be free."""
-        self._ending.add(uid)
-
-    def retire(self, uid: str) -> None:
-        self._retired.add(uid)
-
-    # -- attempts
-
-    async def intend(self, entry: Entry) -> None:
-        """Durable on return: now START may be sent."""
-        await self._put(entry)
-
-    async def running(self, entry: Entry, status: WorkloadStatus, epoch: int) -> None:
-        """The device runs it."""
-        state = AttemptState.STOPPING if entry.state == AttemptState.STOPPING.value else AttemptState.RUNNING
-        started_at = entry.started_at if entry.started_at is not None else self._wall_clock()
-        told = replace(entry, state=state.value, slot=status.slot, epoch=epoch, start_off=status.start_off, started_at=started_at)
-        if told != entry:
-            await self._put(told)
-
-    async def stopping(self, entry: Entry) -> None:
-        if entry.state == AttemptState.RUNNING.value:
-            await self._put(replace(entry, state=AttemptState.STOPPING.value))
-
-    async def exited(self, entry: Entry, end: Exit) -> None:
-        """It has ended and its log is complete or declared lost."""
-        now = self._wall_clock()
-        await self._put(
-            replace(
-                entry,
-                state=AttemptState.EXITED.value,
-                started_at=entry.started_at if entry.started_at is not None else now,
-                finished_at=now,
-                exit_code=end.exit_code,
-                signal=end.signal,
-                reason=end.reason,
-                message=end.message,
-            )
-        )
-        self._logs.close_attempt(AttemptKey(entry.uid, entry.container, entry.gen))
-
-    def remember_unknown(self, entry: Entry) -> None:
-        """A run that only the device knows: kept in memory, so that its slot counts and its pod can be asked about it."""
-        self.runs.put(entry)
-        self._changed(PodUid(entry.uid))
-
-    def adopt(self, uid: str, container: str, device: str, wid: int) -> None:
-        """A run that was unknown turns out to be container's: its placeholder goes."""
-        self.runs.forget_container(uid, f"{UNKNOWN_CONTAINER}{wid:08x}")
-        self.assign(uid, container, device)
-
-    async def release(self, uid: str) -> None:
-        """Forget the pod: its slots, its ledger entries and its rings."""
-        await self._ledger.forget(uid)
-        self.runs.forget(uid)
-        self._assigned = {key: device for key, device in self._assigned.items() if key[0] != uid}
-        self._retired.discard(uid)
-        self._ending.discard(uid)
-        self._logs.release(uid)
+    def pods(self) -> list[PodUid]:
+        """Every pod that has an attempt or a log."""
+        return [*self.runs.pods(), *(PodUid(uid) for uid in self._leftover)]
 
     def tell(self, uid: str) -> None:
         """Something about the pod's device changed, not its attempts."""
         self._changed(PodUid(uid))
 
-    async def _put(self, entry: Entry) -> None:
+    async def release(self, uid: str) -> None:
+        """Forget the pod: its ledger entries, its slots and its rings."""
+        await self._durably(lambda: self._ledger.forget(uid))
+        self.runs.forget(uid)
+        self._leftover.discard(uid)
+        self._logs.release(uid)
+        self.slots.forget(uid)
+
+    # -- attempts
+
+    async def intend(self, entry: Entry) -> None:
+        """Durable on return: now START may be sent. Raises LedgerFailed."""
         await self._ledger.put(entry)
         self.runs.put(entry)
+        self.slots.begins(entry.uid)
+        for old in self.runs.surplus(entry.uid, entry.container):
+            await self._ledger.forget_attempt(old.uid, old.container, old.gen)
+            self.runs.drop(old)
+            self._logs.release_attempt(_log_key(old))
         self._changed(PodUid(entry.uid))
+
+    async def withdraw(self, run: RunKey) -> None:
+        """The device said that it does not start this: the intent never was. Nothing if it has been confirmed. Raises LedgerFailed."""
+        async with self._turn(run):
+            entry = self.runs.of_run(run)
+            if entry is None or entry.state != AttemptState.INTENDED.value:
+                return
+            await self._ledger.forget_attempt(entry.uid, entry.container, entry.gen)
+            self.runs.drop(entry)
+        self._changed(PodUid(entry.uid))
+
+    async def running(self, run: RunKey, status: WorkloadStatus, epoch: int, boot_id: int) -> None:
+        """The device has it."""
+
+        def confirmed(entry: Entry) -> Entry:
+            return replace(
+                entry,
+                state=(AttemptState.STOPPING if entry.state == AttemptState.STOPPING.value else AttemptState.RUNNING).value,
+                started_at=entry.started_at if entry.started_at is not None else self._wall_clock(),
+                slot=status.slot,
+                epoch=epoch,
+                start_off=status.start_off,
+                boot_id=boot_id,
+            )
+
+        await self._change(run, confirmed)
+
+    async def stopping(self, run: RunKey) -> None:
+        is_running = AttemptState.RUNNING.value
+        await self._change(run, lambda entry: replace(entry, state=AttemptState.STOPPING.value) if entry.state == is_running else entry)
+
+    async def exited(self, run: RunKey, end: Exit) -> None:
+        """It has ended and its log is complete or declared lost."""
+        await self._change(run, lambda entry: self._ended(entry, end))
+
+    async def never_started(self, run: RunKey, end: Exit) -> None:
+        """The end of what is still an intent; nothing if the device has confirmed it meanwhile."""
+        await self._change(run, lambda entry: self._ended(entry, end) if entry.state == AttemptState.INTENDED.value else entry)
+
+    def _ended(self, entry: Entry, end: Exit) -> Entry:
+        now = self._wall_clock()
+        return replace(
+            entry,
+            state=AttemptState.EXITED.value,
+            started_at=entry.started_at if entry.started_at is not None else now,
+            finished_at=now,
+            exit_code=end.exit_code,
+            signal=end.signal,
+            reason=end.reason,
+            message=end.message,
+        )
+
+    # -- runs that only a device remembers
+
+    def remember_unnamed(self, entry: Entry) -> Entry:
+        """In memory, so that its slot counts and its pod can be asked about it."""
+        self.runs.put(entry)
+        self._changed(PodUid(entry.uid))
+        return entry
+
+    def recognise(self, uid: str, containers: Mapping[str, bool]) -> list[Entry]:
+        """Give unnamed runs of the pod their container's name (name -> is it an init container). Returns them: keep() each."""
+        found = []
+        for entry in [entry for entry in self.runs.of_pod(uid) if is_unnamed(entry.container)]:
+            for name, is_init in containers.items():
+                if workload_id(uid, name) == entry.wid:
+                    named = replace(entry, container=name, is_init=is_init)
+                    self.runs.put(named)
+                    hand_over_log(self._logs, _log_key(entry), _log_key(named))
+                    found.append(named)
+        return found
+
+    async def keep(self, run: RunKey) -> None:
+        """Make a recognised run durable."""
+        async with self._turn(run):
+            entry = self.runs.of_run(run)
+            if entry is not None:
+                await self._durably(lambda: self._ledger.put(entry))
+
+    # -- private
+
+    async def _change(self, run: RunKey, change: Callable[[Entry], Entry]) -> None:
+        """Make a change of a live attempt, from its newest state: durable, then seen, then told."""
+        async with self._turn(run):
+            entry = self.runs.of_run(run)
+            if entry is None or not is_live(entry):
+                return
+            told = change(entry)
+            if told == entry:
+                return
+            if not is_unnamed(told.container):
+                await self._durably(lambda: self._ledger.put(told))
+            self.runs.put(told)
+            if not is_live(told):
+                self._logs.close_attempt(_log_key(told))
+        self._changed(PodUid(told.uid))
+
+    def _turn(self, run: RunKey) -> anyio.Lock:
+        return self._turns.setdefault(run, anyio.Lock())
+
+    async def _durably(self, write: Callable[[], Awaitable[None]]) -> None:
+        """What has happened cannot be refused: try until the ledger takes it."""
+        while True:
+            try:
+                await write()
+            except LedgerFailed as error:
+                _logger.error("ends are not told before the ledger can be written", extra={"why": str(error)})
+                await anyio.sleep(LEDGER_RETRY_S)
+            else:
+                return
+
+
+def _log_key(entry: Entry) -> AttemptKey:
+    return AttemptKey(entry.uid, entry.container, entry.gen)

@@ -1,15 +1,15 @@
-"""The attempts the gateway knows, in memory: the ledger's content by pod, by container and by device. Pure.
+"""The attempts the gateway knows, in memory: the ledger's content by pod, by container and by the run that a device names. Pure.
 
 Entries are values; a change is a new entry put in the old one's place. Whoever puts one here also writes it to the ledger.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from gateway.devices.identity import container_id
-from gateway.devices.ledger import Entry
+from gateway.devices.ledger import Entry, RunKey
 from gateway.pods.seams import Attempt, AttemptState, PodUid
 
 KEPT_ATTEMPTS: Final = 5
@@ -23,37 +23,46 @@ def is_live(entry: Entry) -> bool:
 
 
 class Runs:
-    """Every entry, by (uid, container, gen)."""
+    """Every entry, by (uid, container, gen) and by (device, wid, gen): neither has two."""
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._by_pod: dict[str, dict[str, dict[int, Entry]]] = {}
-        self._by_wid: dict[tuple[str, int], Entry] = {}
+        self._by_run: dict[RunKey, Entry] = {}
         for entry in entries:
             self.put(entry)
 
     def put(self, entry: Entry) -> None:
-        gens = self._by_pod.setdefault(entry.uid, {}).setdefault(entry.container, {})
-        gens[entry.gen] = entry
-        newest = self._by_wid.get((entry.device, entry.wid))
-        if newest is None or newest.gen <= entry.gen or newest.uid != entry.uid:
-            self._by_wid[entry.device, entry.wid] = entry
-        for gen in sorted(gens)[:-KEPT_ATTEMPTS]:
-            del gens[gen]
+        """Takes the place of the same attempt on another device, and of the same run under another name."""
+        if (elsewhere := self.get(entry.uid, entry.container, entry.gen)) is not None:
+            self.drop(elsewhere)
+        if (renamed := self._by_run.get(entry.run)) is not None:
+            self.drop(renamed)
+        self._by_pod.setdefault(entry.uid, {}).setdefault(entry.container, {})[entry.gen] = entry
+        self._by_run[entry.run] = entry
+
+    def drop(self, entry: Entry) -> None:
+        """Forget one attempt that is here."""
+        containers = self._by_pod[entry.uid]
+        del containers[entry.container][entry.gen]
+        if not containers[entry.container]:
+            del containers[entry.container]
+        if not containers:
+            del self._by_pod[entry.uid]
+        del self._by_run[entry.run]
 
     def forget(self, uid: str) -> None:
-        self._by_pod.pop(uid, None)
-        self._by_wid = {key: entry for key, entry in self._by_wid.items() if entry.uid != uid}
-
-    def forget_container(self, uid: str, container: str) -> None:
-        self._by_pod.get(uid, {}).pop(container, None)
-        self._by_wid = {key: entry for key, entry in self._by_wid.items() if (entry.uid, entry.container) != (uid, container)}
+        for entry in self.of_pod(uid):
+            self.drop(entry)
 
     def pods(self) -> list[PodUid]:
         return [PodUid(uid) for uid in self._by_pod]
 
+    def of_pod(self, uid: str) -> list[Entry]:
+        return [entry for gens in self._by_pod.get(uid, {}).values() for entry in gens.values()]
+
     def containers(self, uid: str) -> dict[str, Entry]:
         """The newest entry of each container."""
-        return {name: gens[max(gens)] for name, gens in self._by_pod.get(uid, {}).items() if gens}
+        return {name: gens[max(gens)] for name, gens in self._by_pod.get(uid, {}).items()}
 
     def get(self, uid: str, container: str, gen: int) -> Entry | None:
         return self._by_pod.get(uid, {}).get(container, {}).get(gen)
@@ -62,22 +71,24 @@ class Runs:
         gens = self._by_pod.get(uid, {}).get(container)
         return gens[max(gens)] if gens else None
 
-    def of_wid(self, device: str, wid: int, gen: int) -> Entry | None:
+    def surplus(self, uid: str, container: str) -> list[Entry]:
+        """Ended attempts of a container beyond those that are kept."""
+        gens = self._by_pod.get(uid, {}).get(container, {})
+        return [gens[gen] for gen in sorted(gens)[:-KEPT_ATTEMPTS] if not is_live(gens[gen])]
+
+    def of_run(self, run: RunKey) -> Entry | None:
         """The entry of a run that a device names."""
-        newest = self._by_wid.get((device, wid))
-        return self.get(newest.uid, newest.container, gen) if newest is not None else None
+        return self._by_run.get(run)
+
+    def live(self) -> list[Entry]:
+        return [entry for entry in self._by_run.values() if is_live(entry)]
 
     def live_on(self, device: str) -> list[Entry]:
-        return [entry for entry in self._all() if entry.device == device and is_live(entry)]
+        return [entry for entry in self._by_run.values() if entry.device == device and is_live(entry)]
 
     def attempts(self, uid: str) -> dict[str, Sequence[Attempt]]:
         """What the pod controller sees of a pod."""
         return {name: tuple(_attempt(gens[gen]) for gen in sorted(gens)) for name, gens in self._by_pod.get(uid, {}).items()}
-
-    def _all(self) -> Iterator[Entry]:
-        for containers in self._by_pod.values():
-            for gens in containers.values():
-                yield from gens.values()
 
 
 def _attempt(entry: Entry) -> Attempt:

@@ -5,34 +5,35 @@ No START leaves before the device's LIST has come and the intent is in the ledge
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final, assert_never
+from dataclasses import replace
+from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
 
 from gateway.devices import exits
-from gateway.devices.allocation import choose
-from gateway.devices.board import Board, Hook
+from gateway.devices.allocation import choose, payer
+from gateway.devices.board import Board
 from gateway.devices.events import DeviceEvents
-from gateway.devices.hooks import HookFailed, run_hook
-from gateway.devices.identity import workload_id, workload_tag
+from gateway.devices.identity import is_unnamed, workload_id, workload_tag
 from gateway.devices.images import program_name
-from gateway.devices.ladder import Rung, StopOrder, next_rung
-from gateway.devices.ledger import Entry
+from gateway.devices.ledger import Entry, LedgerFailed
 from gateway.devices.runbook import RunBook
 from gateway.devices.runs import is_live
-from gateway.pods.seams import AttemptState, Claims, PodIdentity, PodObservation, PodUid, Program, StartRefused
+from gateway.devices.slotbook import Place
+from gateway.devices.stops import Stops
+from gateway.pods.seams import AdmissionRejected, AttemptState, Claims, PodIdentity, PodObservation, PodUid, Program, StartRefused
 from transports.errors import DeviceError, LocalProtocolError, TransportError
-from transports.protocol import Reboot, StartWorkload, StopWorkload
-
-_logger = logging.getLogger(__name__)
+from transports.protocol import RemoveWorkload, StartWorkload, StopWorkload, WorkloadStatus
 
 SETTLE_S: Final = 3.0
 """How long after the start pods wait for devices that have not said yet what runs on them."""
+INVENTORY_WAIT_S: Final = 5.0
+"""A device that is ready tells its programs within a round trip or two."""
+BAD_STATE: Final = 8
+"""Answer code: another attempt of the workload is still on the device."""
 
 _REFUSALS: Final[dict[int, str]] = {
     1: "CreateContainerConfigError",
@@ -45,12 +46,6 @@ _REFUSALS: Final[dict[int, str]] = {
 """Answer code of START (SPEC.md, Codes) -> waiting reason; others are RunContainerError."""
 
 
-@dataclass(slots=True, eq=False)
-class _Stopping:
-    order: StopOrder
-    wake: anyio.Event = field(default_factory=anyio.Event)
-
-
 class DeviceWorkloads:
     """Implements gateway.pods.seams.Workloads over the boards. run() owns the stop ladders."""
 
@@ -60,15 +55,22 @@ class DeviceWorkloads:
         self._events = events
         self._loop_time = loop_time
         self._settle_at: float | None = None
-        self._stopping: dict[tuple[str, str], _Stopping] = {}
+        self._stops = Stops(boards, book, loop_time, lambda: events.fleet_changed())
         self._tasks: TaskGroup | None = None
         self.starts: Counter[str] = Counter()
         """Workloads that each device took since the gateway began, for a metric."""
+        self.containers_of: Callable[[PodUid], Mapping[str, bool]] = lambda uid: {}
+        """The names of a pod's containers, and which of them are init containers; {} for a pod that nobody knows. Runs that only a device
+        remembers are recognised by it."""
 
     async def run(self) -> None:
         """Until cancelled."""
-        self._settle_at = self._loop_time() + SETTLE_S
         async with anyio.create_task_group() as self._tasks:
+            await self._tasks.start(self._stops.run)
+            for entry in self._book.runs.live():
+                if entry.device not in self._boards:
+                    await self._book.exited(entry.run, exits.of_removed_device(entry.device))
+            self._settle_at = self._loop_time() + SETTLE_S
             await anyio.sleep(SETTLE_S)
             for uid in self.known_pods():
                 self._book.tell(uid)
@@ -77,38 +79,95 @@ class DeviceWorkloads:
     # -- looking
 
     def observe(self, uid: PodUid) -> PodObservation:
-        devices = self._book.devices_of(uid)
+        self._recognise(uid)
+        devices = {container: place.device for container, place in self._book.slots.places(uid).items()}
         alive = [entry for entry in self._book.runs.containers(uid).values() if is_live(entry)]
         connected = all(self._boards[entry.device].is_ready for entry in alive if entry.device in self._boards)
         return PodObservation(attempts=self._book.runs.attempts(uid), devices=devices, connected=connected)
 
     def known_pods(self) -> Sequence[PodUid]:
-        return self._book.runs.pods()
+        return self._book.pods()
 
     def settled(self) -> bool:
-        if all(board.has_ever_listed for board in self._boards.values()):
+        if self._settle_at is None:
+            return False
+        if self._loop_time() >= self._settle_at:
             return True
-        return self._settle_at is not None and self._loop_time() >= self._settle_at
+        return all(board.has_ever_listed and board.inventory is not None for board in self._boards.values())
+
+    @property
+    def stops_under_way(self) -> int:
+        return len(self._stops)
+
+    def _recognise(self, uid: PodUid) -> None:
+        if self._tasks is None or not any(is_unnamed(container) for container in self._book.runs.containers(uid)):
+            return
+        for entry in self._book.recognise(uid, self.containers_of(uid)):
+            self._tasks.start_soon(self._keep, entry)
+
+    async def _keep(self, entry: Entry) -> None:
+        """Durable first; then the device need not remember an end any more."""
+        await self._book.keep(entry.run)
+        if not is_live(entry):
+            self._events.ask(self._boards[entry.device], RemoveWorkload(entry.wid, entry.gen))
 
     # -- starting
 
     async def start(self, pod: PodIdentity, container: str, gen: int, program: Program, claims: Claims) -> None:
+        self._recognise(pod.uid)
+        newest = self._book.runs.newest(pod.uid, container)
+        if newest is not None and (newest.gen > gen or (is_live(newest) and newest.gen < gen)):
+            return  # a device knows more than the status from which gen was counted
         entry = self._book.runs.get(pod.uid, container, gen)
         if entry is not None and entry.state != AttemptState.INTENDED.value:
             return
-        board = self._place(pod.uid, container, claims)
         try:
-            request = self._request(board, pod, container, gen, program)
-        except StartRefused:
-            self._book.unassign(pod.uid, container)
+            await self._start(pod, container, gen, program, claims)
+        except (StartRefused, AdmissionRejected):
+            self._book.slots.unassign(pod.uid)
+            self._book.slots.waits(pod.uid)
             raise
-        if entry is None:
-            await self._book.intend(_intent(pod, container, gen, board.name, request.wid))
+
+    async def _start(self, pod: PodIdentity, container: str, gen: int, program: Program, claims: Claims) -> None:
+        place = self._place(pod.uid, container, claims)
+        board = self._boards[place.device]
+        await self._wait_for_inventory(board)
+        request = self._request(board, pod, container, gen, program)
+        intent = self._book.runs.get(pod.uid, container, gen) or _intent(pod, container, gen, place, request.wid)
+        await self._intend(board, intent)
         await self._send_start(board, request)
+
+    def _place(self, uid: PodUid, container: str, claims: Claims) -> Place:
+        """The container's place: the one it has, or a new choice, after that of the container that pays for it."""
+        place = self._book.slots.places(uid).get(container)
+        if place is not None and place.device in self._boards:
+            return place
+        paying = payer(claims, container)
+        if paying is not None:
+            self._place(uid, paying, claims)
+        places = self._book.slots.places(uid)
+        is_init = container in claims.inits
+        usages = self._book.slots.usages()
+        views = []
+        for board in self._boards.values():
+            used, ending = usages.get(board.name, (0, 0))
+            takes_over = not self._book.slots.needs_another(uid, Place(board.name, is_init))
+            views.append(board.view(used - takes_over, ending))
+        name = choose(views, claims, container, {name: place.device for name, place in places.items()})
+        place = Place(name, is_init)
+        self._book.slots.assign(uid, container, place)
+        return place
+
+    async def _wait_for_inventory(self, board: Board) -> None:
+        with anyio.move_on_after(INVENTORY_WAIT_S):
+            while board.is_ready and board.inventory is None:
+                await board.changed.wait()
 
     @staticmethod
     def _request(board: Board, pod: PodIdentity, container: str, gen: int, program: Program) -> StartWorkload:
-        if not board.is_ready:
+        if board.dirt is not None:
+            raise StartRefused("DeviceDirty", f"device {board.name}: {board.dirt.why}")
+        if not board.is_ready or board.inventory is None:
             raise StartRefused("DeviceDisconnected", f"device {board.name} is not connected: {board.problem or 'no session'}")
         return StartWorkload(
             wid=workload_id(pod.uid, container),
@@ -121,166 +180,92 @@ class DeviceWorkloads:
             stdin=program.stdin,
         )
 
-    def _place(self, uid: str, container: str, claims: Claims) -> Board:
-        """The container's board: the one it has, one on which it already runs unknown to the ledger, or a new choice."""
-        name = self._book.device_of(uid, container)
-        if name is not None and name in self._boards:
-            return self._boards[name]
-        wid = workload_id(uid, container)
-        for board in self._boards.values():
-            if any(entry.wid == wid for entry in self._book.runs.live_on(board.name)):
-                self._book.adopt(uid, container, board.name, wid)
-                return board
-        views = [board.view(*self._book.slots_of(board.name)) for board in self._boards.values()]
-        name = choose(views, claims, container, self._book.devices_of(uid))
-        self._book.assign(uid, container, name)
-        return self._boards[name]
+    async def _intend(self, board: Board, intent: Entry) -> None:
+        """The ledger says for which boot an attempt is meant, so that a LIST without it tells whether it may still be sent.
+
+        Meanwhile the device may restart. An intent of this call was not sent yet and is meant for the new boot; one of an earlier call may
+        have run, and the LIST of the new boot has ended it or will.
+        """
+        if intent.boot_id == 0:
+            while board.is_ready and intent.boot_id != board.boot_id:
+                intent = replace(intent, boot_id=board.boot_id)
+                try:
+                    await self._book.intend(intent)
+                except LedgerFailed as error:
+                    raise StartRefused("LedgerUnavailable", str(error)) from error
+        if not board.is_ready or intent.boot_id != board.boot_id:
+            raise StartRefused("DeviceDisconnected", f"device {board.name} restarted before the start was sent")
 
     async def _send_start(self, board: Board, request: StartWorkload) -> None:
+        joins = board.joins
         try:
-            status = await board.requester.request(request)
+            status = await self._ask_to_start(board, request)
         except DeviceError as error:
             reason = _REFUSALS.get(error.code, "RunContainerError")
+            await self._withdraw(board, request)
             raise StartRefused(reason, f"device {board.name} refused {request.program}: {error.text or f'code {error.code}'}") from error
         except LocalProtocolError as error:
+            await self._withdraw(board, request)
             raise StartRefused("CreateContainerConfigError", f"device {board.name}: {error}") from error
         except TransportError as error:
             raise StartRefused("DeviceDisconnected", f"device {board.name}: {error}") from error
         self.starts[board.name] += 1
-        if status is not None:
-            await self._events.status(board, status)
+        if board.joins == joins:
+            if status is not None:
+                await self._events.started(board, status)
+            return
+        # The answer is of the session before, and LIST has decided, or of the new one, in which START waited for LIST.
+        entry = self._book.runs.of_run((board.name, request.wid, request.gen))
+        if entry is None or not is_live(entry):
+            self._events.ask(board, StopWorkload(request.wid, request.gen, 0))
 
-    # -- stopping
+    async def _ask_to_start(self, board: Board, request: StartWorkload) -> WorkloadStatus | None:
+        try:
+            return await board.requester.request(request)
+        except DeviceError as error:
+            if error.code != BAD_STATE:
+                raise
+        # The exit record of an earlier attempt is still there: its REMOVE was lost, or is on its way.
+        for gen in range(request.gen - 1, 0, -1):
+            ended = self._book.runs.of_run((board.name, request.wid, gen))
+            if ended is not None and not is_live(ended):
+                await board.requester.request(RemoveWorkload(request.wid, gen))
+        return await board.requester.request(request)
+
+    async def _withdraw(self, board: Board, request: StartWorkload) -> None:
+        """It does not run and will not by this request: nothing keeps the container on this device."""
+        try:
+            await self._book.withdraw((board.name, request.wid, request.gen))
+        except LedgerFailed:
+            return  # the intent stays, and asks the same device again
+
+    # -- stopping and letting go
 
     async def stop(self, uid: PodUid, container: str, grace_s: float) -> None:
-        self._book.end_begins(uid)
-        now = self._loop_time()
-        stopping = self._stopping.get((uid, container))
-        if stopping is not None:
-            if stopping.order.shorten(grace_s, now):
-                stopping.wake.set()
-            return
+        self._book.slots.end_begins(uid)
         entry = self._book.runs.newest(uid, container)
-        if entry is None or not is_live(entry) or self._tasks is None:
-            return
-        stopping = self._stopping[uid, container] = _Stopping(StopOrder(now, grace_s))
-        self._tasks.start_soon(self._descend, entry, stopping)
-
-    async def _descend(self, entry: Entry, stopping: _Stopping) -> None:
-        """Climb the ladder until the run has ended."""
-        key = (PodUid(entry.uid), entry.container)
-        board = self._boards[entry.device]
-        try:
-            await self._book.stopping(entry)
-            while True:
-                changed, stopping.wake = board.changed, anyio.Event()
-                current = self._book.runs.get(entry.uid, entry.container, entry.gen)
-                if current is None or not is_live(current):
-                    return
-                alone = all(other.wid == entry.wid for other in self._book.runs.live_on(board.name))
-                hooks = {rung for rung, hook in _hooks(board).items() if hook is not None}
-                now = self._loop_time()
-                rung, ask_again = next_rung(stopping.order, now, has_session=board.is_ready, is_alone=alone, hooks=hooks)
-                if rung is None:
-                    await _first_of(changed, stopping.wake, None if ask_again is None else ask_again - now)
-                elif await self._climb(rung, board, current, stopping.order):
-                    return
-        finally:
-            self._stopping.pop(key, None)
-
-    async def _climb(self, rung: Rung, board: Board, entry: Entry, order: StopOrder) -> bool:
-        """Take one rung; True when the run is known to be gone."""
-        now = self._loop_time()
-        if rung is not Rung.STOP:
-            order.climbed.append(rung)
-            order.climbed_at = now
-            _logger.warning("run does not end", extra={"device": board.name, "pod": entry.pod, "rung": rung.value})
-        match rung:
-            case Rung.STOP:
-                order.stop_sent_at = now
-                return await self._send_stop(board, entry, order)
-            case Rung.REBOOT:
-                await self._send_reboot(board)
-            case Rung.RESET | Rung.POWER_CYCLE:
-                await self._run_hook(board, rung)
-            case Rung.DIRTY:
-                board.is_dirty = True
-                board.problem = f"DeviceDirty: {entry.pod} does not end; reset the board by hand"
-                self._events.fleet_changed()
-            case _:
-                assert_never(rung)
-        return False
-
-    async def _send_stop(self, board: Board, entry: Entry, order: StopOrder) -> bool:
-        grace_ms = int(order.remaining_grace_s(self._loop_time()) * 1000)
-        try:
-            status = await board.requester.request(StopWorkload(entry.wid, entry.gen, grace_ms))
-        except DeviceError as error:
-            _logger.warning("device refused STOP", extra={"device": board.name, "why": str(error)})
-            return False
-        except TransportError:
-            order.stop_sent_at = None
-            await _first_of(board.changed, board.changed, 1.0)
-            return False
-        if status is not None:
-            await self._events.status(board, status)
-        elif entry.state == AttemptState.INTENDED.value:
-            await self._book.exited(entry, exits.NEVER_STARTED)
-            return True
-        return False
-
-    async def _send_reboot(self, board: Board) -> None:
-        try:
-            await board.requester.request(Reboot())
-        except TransportError as error:
-            _logger.info("REBOOT was not answered", extra={"device": board.name, "why": str(error)})
-
-    async def _run_hook(self, board: Board, rung: Rung) -> None:
-        hook = _hooks(board)[rung]
-        if hook is None:
-            return
-        try:
-            await run_hook(rung.value, hook.command, hook.deadline_s, board.name)
-            board.output.text(f"wirelet: hook {rung.value} has run\n".encode())
-        except HookFailed as error:
-            board.problem = str(error)
-            board.output.text(f"wirelet: {error}\n".encode())
-            _logger.warning("hook failed", extra={"device": board.name, "why": str(error)})
-
-    # -- letting go
+        if entry is not None and is_live(entry) and entry.device in self._boards:
+            self._stops.ask(entry, grace_s)
 
     async def retire(self, uid: PodUid) -> None:
-        self._book.retire(uid)
+        self._book.slots.retire(uid)
 
     async def release(self, uid: PodUid) -> None:
+        unnamed = [entry for entry in self._book.runs.of_pod(uid) if is_unnamed(entry.container)]
         await self._book.release(uid)
+        for entry in unnamed:
+            self._events.ask(self._boards[entry.device], RemoveWorkload(entry.wid, entry.gen))
 
 
-def _intent(pod: PodIdentity, container: str, gen: int, device: str, wid: int) -> Entry:
+def _intent(pod: PodIdentity, container: str, gen: int, place: Place, wid: int) -> Entry:
     return Entry(
         uid=pod.uid,
         container=container,
         gen=gen,
         namespace=pod.namespace,
         pod=pod.name,
-        device=device,
+        device=place.device,
         wid=wid,
         state=AttemptState.INTENDED.value,
+        is_init=place.is_init,
     )
-
-
-def _hooks(board: Board) -> dict[Rung, Hook | None]:
-    return {Rung.RESET: board.reset_hook, Rung.POWER_CYCLE: board.power_hook}
-
-
-async def _first_of(one: anyio.Event, other: anyio.Event, timeout_s: float | None) -> None:
-    """Return when either event is set or the time is up."""
-    with anyio.move_on_after(timeout_s):
-        async with anyio.create_task_group() as waiting:
-
-            async def wait(event: anyio.Event) -> None:
-                await event.wait()
-                waiting.cancel_scope.cancel()
-
-            waiting.start_soon(wait, one)
-            waiting.start_soon(wait, other)

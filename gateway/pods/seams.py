@@ -134,6 +134,8 @@ class Claims:
     containers: Mapping[str, Mapping[str, int]]
     device: str | None = None
     """The annotation wirelet.dev/device narrows the choice to one device."""
+    inits: frozenset[str] = frozenset()
+    """Those of `containers` that run before the others, in slots that the others take over."""
 
 
 class PodSource(Protocol):

@@ -44,7 +44,8 @@ def admit(pod: PodView) -> None:
 def claims_of(pod: PodView) -> Claims:
     """What every container of the pod asks for. Raises TranslationError for what no container can have."""
     containers = {container.name: _classes(container) for container in pod.all_containers}
-    return Claims(containers, pod.annotations.get(DEVICE_ANNOTATION) or None)
+    inits = frozenset(container.name for container in pod.init_containers)
+    return Claims(containers, pod.annotations.get(DEVICE_ANNOTATION) or None, inits)
 
 
 def claimed_class(container: ContainerView) -> str | None:

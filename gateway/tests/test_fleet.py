@@ -58,7 +58,7 @@ class Bench:
                 await self._moved.wait()
 
     async def ready(self) -> None:
-        await self.until(lambda: all(board.is_ready and board.inventory.programs for board in self.fleet.boards.values()))
+        await self.until(lambda: all(board.is_ready and board.inventory is not None for board in self.fleet.boards.values()))
 
     def attempt(self, container: str = "main") -> Attempt | None:
         attempts = self.fleet.workloads.observe(POD.uid).attempts.get(container)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.devices.ladder import REPEAT_STOP_S, STEP_DEADLINE_S, STOP_MARGIN_S, Rung, StopOrder, next_rung
+from gateway.devices.ladder import PATIENT_SESSIONS, REPEAT_STOP_S, STEP_DEADLINE_S, STOP_MARGIN_S, Rung, StopOrder, next_rung
 
 BOTH = frozenset({Rung.RESET, Rung.POWER_CYCLE})
 
@@ -21,7 +21,7 @@ def climb(
             continue
         steps.append((now, rung))
         if rung is Rung.STOP:
-            order.stop_sent_at = now
+            order.sent(now)
         else:
             order.climbed.append(rung)
             order.climbed_at = now
@@ -66,3 +66,24 @@ def test_grace_only_shrinks_and_stop_is_sent_again() -> None:
     assert order.shorten(2.0, now=5.0)
     assert next_rung(order, 5.0, has_session=True, is_alone=True, hooks=BOTH) == (Rung.STOP, None)
     assert order.remaining_grace_s(6.0) == 1.0
+
+
+def test_a_stop_that_goes_out_after_the_grace_has_its_margin() -> None:
+    order = StopOrder(0.0, 1.0)
+    assert next_rung(order, 500.0, has_session=True, is_alone=True, hooks=BOTH) == (Rung.STOP, None)
+    order.sent(500.0)
+    assert next_rung(order, 500.5, has_session=True, is_alone=True, hooks=BOTH) == (None, 500.0 + STOP_MARGIN_S)
+    assert next_rung(order, 500.0 + STOP_MARGIN_S, has_session=True, is_alone=True, hooks=BOTH) == (Rung.REBOOT, None)
+
+
+def test_a_flapping_cable_does_not_keep_the_hooks_away() -> None:
+    order = StopOrder(0.0, 0.0)
+    for session in range(PATIENT_SESSIONS):
+        order.ask_again()
+        assert next_rung(order, session, has_session=True, is_alone=True, hooks=BOTH) == (Rung.STOP, None)
+        order.sent(session)
+    order.ask_again()
+    lost_at = session + STOP_MARGIN_S
+    assert next_rung(order, lost_at, has_session=False, is_alone=True, hooks=BOTH) == (Rung.RESET, None)
+    order.sent(lost_at)
+    assert next_rung(order, lost_at, has_session=True, is_alone=True, hooks=BOTH) == (Rung.REBOOT, None)
