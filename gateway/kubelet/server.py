@@ -6,6 +6,7 @@ refuses: HTTP/2 (never offered by ALPN), request bodies for handlers (read and d
 address there).
 
 One connection's failure ends that connection. Authentication is the handler's business; the server only hands over the verified
+certificate.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ class Limits:
     handshake_s: float = 10.0
     head_s: float = 10.0
     """From the first byte of a request to the end of its head, and for its body: a slow sender is cut, however steadily it drips."""
+    reply_s: float = 30.0
+    """For a whole answer to leave. A stream has no such limit: `kubectl logs | less` may rest for hours."""
     idle_s: float = 90.0
     """Between requests. The API server drops its idle connections after 90 s too."""
     head_bytes: int = 65536
@@ -291,7 +294,11 @@ class _Conversation:
         if self._method != b"HEAD":
             parts.append(self._http.send(h11.Data(data=reply.body)))
         parts.append(self._http.send(h11.EndOfMessage()))
-        await self.stream.send(b"".join(part for part in parts if part))
+        with anyio.move_on_after(self.limits.reply_s) as sending:
+            await self.stream.send(b"".join(part for part in parts if part))
+        if sending.cancelled_caught:
+            # Asking again and again without reading would hold a connection for ever, and a stranger's 401 is an answer too.
+            raise anyio.BrokenResourceError
 
     async def _send_stream(self, reply: StreamReply) -> None:
         """Send pieces until they end or the client leaves. A stream that breaks off stays without its end, so the client notices."""

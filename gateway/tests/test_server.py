@@ -32,6 +32,8 @@ class Stage:
         match request.path:
             case "/hello":
                 return Reply(200, b"hello")
+            case "/bulk":
+                return Reply(200, bytes(8_000_000))
             case "/no":
                 raise RequestRefused(422, "no", (("x-why", "because"),))
             case "/bug":
@@ -284,6 +286,19 @@ async def test_when_everyone_is_busy_the_newcomer_is_turned_away(stage: Stage, t
         await read_until(follower, b"chunked\r\n\r\n")
         async with await anyio.connect_unix(path) as newcomer:
             assert await read_to_end(newcomer) == b""
+
+
+async def test_a_client_that_asks_and_does_not_read_is_left(stage: Stage, tmp_path: Path) -> None:
+    server = HttpServer(stage, limits=Limits(connections=1, reply_s=0.05, linger_s=0.05))
+    path = str(tmp_path / "s")
+    async with serving(server, await listen_unix(tmp_path / "s")), await anyio.connect_unix(path) as client:
+        await client.send(get("/bulk"))
+        answer = b""
+        with anyio.fail_after(5):
+            while b"200 OK" not in answer:
+                with suppress(anyio.BrokenResourceError):  # turned away before it could ask
+                    answer = await talk(path, get("/hello", "Connection: close"))
+        assert len(await read_to_end(client)) < 8_000_000
 
 
 async def test_the_server_ends_with_its_scope_and_takes_its_clients_along(stage: Stage, tmp_path: Path) -> None:
