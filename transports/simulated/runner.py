@@ -11,6 +11,7 @@ from typing import Protocol
 
 import anyio
 
+from transports.bell import Bell
 from transports.protocol import WorkloadStatus
 from transports.simulated.board import Board, BoardConfig
 
@@ -35,8 +36,8 @@ class BoardRunner:
         self._trace = trace
         self._port = port
         self._board: Board | None = None
-        self._to_write = _Bell()
-        self._to_time = _Bell()
+        self._to_write = Bell()
+        self._to_time = Bell()
 
     async def run(self) -> None:
         """Until cancelled. Raises ValueError for a configuration that no board can have."""
@@ -86,17 +87,3 @@ class BoardRunner:
     def _touched(self) -> None:
         self._to_write.ring()
         self._to_time.ring()
-
-
-class _Bell:
-    """Wakes the one task that waits for it, now or at its next wait; several rings are one."""
-
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-
-    def ring(self) -> None:
-        self._event.set()
-
-    async def wait(self) -> None:
-        await self._event.wait()
-        self._event = anyio.Event()
