@@ -31,7 +31,7 @@ from gateway.logs.clock import SystemClock
 from gateway.logs.store import LogStore
 from gateway.metrics import GatewayVitals
 from gateway.pods.controller import PodController
-from gateway.pods.node import NodeAddresses
+from gateway.pods.node import NodeAddresses, NodeLookup
 from gateway.pods.seams import PodSource, PodUid, StatusSink
 
 _logger = logging.getLogger(__name__)
@@ -74,6 +74,7 @@ class Gateway:
         events: EventTable,
         surroundings: Callable[[tuple[Route, ...]], Coroutine[Any, Any, None]],
         families: Callable[[], Sequence[Family]] = lambda: (),
+        node_object: NodeLookup = lambda: None,
     ) -> None:
         """Until a signal. surroundings is what else the mode runs; it gets the routes of the HTTPS endpoint. families: further metrics."""
         clock = SystemClock()
@@ -82,7 +83,7 @@ class Gateway:
         device_logs = BoardLogs(self._logs, self.fleet, clock)
         node = self.configuration.node
         addresses = NodeAddresses(host_ip=node.address, allocatable=node.capacity)
-        self._controller = PodController(source, sink, self.fleet.workloads, node_addresses=addresses)
+        self._controller = PodController(source, sink, self.fleet.workloads, node_addresses=addresses, node_object=node_object)
         vitals = GatewayVitals(self.configuration, self.fleet, self._logs, pods, self.answers, families)
         routes = kubelet_routes(pods, logs, vitals)
         local = Endpoint((*routes, *local_routes(pods, DeviceRows(self.fleet), events, device_logs)))
@@ -146,7 +147,7 @@ async def run_in_cluster(configuration: Configuration, directories: Directories)
                 tasks.start_soon(HttpServer(endpoint, tls.context).serve, listener)
                 await cluster.run(listener.getsockname()[1], is_self_signed=tls.is_self_signed)
 
-        await gateway.run(cluster.source, cluster.sink, cluster, surroundings, cluster.families)
+        await gateway.run(cluster.source, cluster.sink, cluster, surroundings, cluster.families, cluster.node_object)
 
 
 async def _end_on_signal(scope: anyio.CancelScope) -> None:

@@ -17,7 +17,7 @@ from gateway.kubelet.exposition import Family, Kind, Sample
 from gateway.node.controller import NodeController
 from gateway.node.facts import ClassSlots, NodeCondition, NodeFacts, Taint
 from gateway.node.host import read_host
-from gateway.pods.seams import PodSource, StatusSink
+from gateway.pods.seams import JsonObject, PodSource, StatusSink
 
 MAX_NAMED_PROBLEMS: Final = 10
 """Devices that a condition's message names; describe shows the message on one line."""
@@ -56,6 +56,10 @@ class Cluster:
             tasks.start_soon(self._watch_grace)
             await self._controller.registered()
             tasks.start_soon(self._lease.run)
+
+    def node_object(self) -> JsonObject | None:
+        """The Node as it is now; None until it was read."""
+        return self._node.get()
 
     def events(self) -> list[dict[str, Any]]:
         """Events are kept by the API server; the endpoint's own table is for standalone mode."""

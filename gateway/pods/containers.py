@@ -20,6 +20,8 @@ from gateway.pods.view import ContainerView, PodView
 MAX_MESSAGE_BYTES: Final = 4096
 MAX_POD_MESSAGE_BYTES: Final = 12288
 """terminated.message, for a container and for all of a pod (pkg/kubelet/kuberuntime, MaxContainerTerminationMessageLength)."""
+SHARED_SLOT: Final = "shared"
+"""Stands for the class where none was requested."""
 CREATING: Final = "ContainerCreating"
 INITIALIZING: Final = "PodInitializing"
 CRASH_LOOP: Final = "CrashLoopBackOff"
@@ -111,8 +113,9 @@ class ContainerStatuses:
     def _allocated(self, container: ContainerView) -> list[JsonObject]:
         """The standard place that says which board a container has and whether it answers (ResourceHealthStatus)."""
         device = self.observed.devices.get(container.name)
-        claimed = claimed_class(container) if device else None
-        if not device or not claimed:
+        if not device:
             return []
+        # For a container that requested nothing the sink keeps the board's name for the annotation and leaves the rest out.
+        claimed = claimed_class(container) or SHARED_SLOT
         health = "Healthy" if self.memory.link_shown else "Unhealthy"
         return [{"name": f"{RESOURCE_PREFIX}{claimed}", "resources": [{"resourceID": device, "health": health}]}]

@@ -14,7 +14,7 @@ import anyio
 
 from gateway.pods.clock import Clock, SystemClock
 from gateway.pods.memory import PodMemory
-from gateway.pods.node import NodeAddresses
+from gateway.pods.node import NodeAddresses, NodeLookup
 from gateway.pods.queue import WorkQueue
 from gateway.pods.seams import PodSource, PodUid, SourceUnavailable, StatusSink, Workloads
 from gateway.pods.view import PodView
@@ -32,7 +32,7 @@ _logger = logging.getLogger(__name__)
 
 
 class PodController:
-    """Runs the pods of one node. clock and rng are arguments for tests."""
+    """Runs the pods of one node. node_object gives the Node as it is now, for admission. clock and rng are arguments for tests."""
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class PodController:
         workloads: Workloads,
         *,
         node_addresses: NodeAddresses,
+        node_object: NodeLookup = lambda: None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
         concurrency: int = CONCURRENCY,
@@ -49,7 +50,7 @@ class PodController:
         self._workloads = workloads
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()
-        self._worker = PodWorker(source, sink, workloads, node_addresses, self._clock, self._rng)
+        self._worker = PodWorker(source, sink, workloads, node_addresses, node_object, self._clock, self._rng)
         self._queue: WorkQueue[PodUid] = WorkQueue(self._clock)
         self._places = anyio.Semaphore(concurrency)
         self._memories: dict[PodUid, PodMemory] = {}

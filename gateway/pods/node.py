@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from gateway.pods.seams import JsonObject
+
+NodeLookup: TypeAlias = Callable[[], JsonObject | None]
+"""The Node object as it is now; None where there is no cluster, and until it was read."""
 
 
 @dataclass(frozen=True, slots=True)

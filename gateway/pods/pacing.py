@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 FIRST_DELAY_S: Final = 1.0
-DELAY_FACTOR: Final = 4.0
+DELAY_FACTOR: Final = 10.0
+"""1 s, 10 s, 60 s: an owner has at most three pods here after half a minute."""
 MAX_DELAY_S: Final = 60.0
 FORGET_AFTER_S: Final = 10 * 60.0
 """An owner without a rejection for so long starts anew."""

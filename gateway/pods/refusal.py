@@ -7,6 +7,7 @@ from typing import Final
 from gateway.pods.seams import StartRefused
 
 CONFIG_ERROR: Final = "CreateContainerConfigError"
+UNKNOWN_IMAGE: Final = "ErrImageNeverPull"
 
 
 class TranslationError(StartRefused):

@@ -13,7 +13,7 @@ from gateway.pods.fields import check_fields
 from gateway.pods.node import NodeAddresses
 from gateway.pods.quantity import parse_quantity
 from gateway.pods.refusal import TranslationError
-from gateway.pods.seams import AdmissionRejected, Claims, Program
+from gateway.pods.seams import Claims, Program
 from gateway.pods.view import ContainerView, PodView
 from gateway.pods.volumes import check_volumes
 
@@ -31,14 +31,6 @@ def translate(pod: PodView, container: ContainerView, references: References, no
     env = resolve_env(pod, container, references, node)
     argv = tuple(expand(str(word), env) for word in (*container.command, *container.args))
     return Program(container.image, argv, tuple(env.items()), tty=container.tty, stdin=container.stdin)
-
-
-def admit(pod: PodView) -> None:
-    """Raise AdmissionRejected for what no gateway can ever run, whatever the devices are."""
-    wanted = (pod.spec.get("os") or {}).get("name")
-    if wanted not in (None, "", "linux"):
-        # The kubelet's words: pkg/kubelet/lifecycle/predicate.go
-        raise AdmissionRejected("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS")
 
 
 def claims_of(pod: PodView) -> Claims:

@@ -13,6 +13,7 @@ from typing import Final, assert_never
 
 import anyio
 
+from gateway.pods.admission import admit
 from gateway.pods.clock import Clock
 from gateway.pods.conditions import DISCONNECTED
 from gateway.pods.containers import CRASH_LOOP
@@ -20,10 +21,10 @@ from gateway.pods.env import References, needed_references
 from gateway.pods.fields import unknown_fields
 from gateway.pods.lifecycle import FINISH_AGAIN_S, Action, Finish, Plan, Release, StartContainer, StopContainer, plan
 from gateway.pods.memory import Failure, PodMemory, Stopping
-from gateway.pods.node import NodeAddresses
+from gateway.pods.node import NodeAddresses, NodeLookup
 from gateway.pods.pacing import RejectionPacer
 from gateway.pods.queue import wait_or_deadline
-from gateway.pods.refusal import CONFIG_ERROR, TranslationError
+from gateway.pods.refusal import CONFIG_ERROR, UNKNOWN_IMAGE, TranslationError
 from gateway.pods.seams import (
     AdmissionRejected,
     AttemptState,
@@ -37,7 +38,7 @@ from gateway.pods.seams import (
     Workloads,
 )
 from gateway.pods.status import build_status
-from gateway.pods.translate import admit, claims_of, translate
+from gateway.pods.translate import claims_of, translate
 from gateway.pods.view import TERMINAL_PHASES, ContainerView, PodView
 from gateway.pods.witness import witnessed
 
@@ -57,12 +58,20 @@ class PodWorker:
     """Stateless between looks but for the pacing of rejections; the pod's memory is passed in."""
 
     def __init__(
-        self, source: PodSource, sink: StatusSink, workloads: Workloads, node: NodeAddresses, clock: Clock, rng: random.Random
+        self,
+        source: PodSource,
+        sink: StatusSink,
+        workloads: Workloads,
+        node: NodeAddresses,
+        node_object: NodeLookup,
+        clock: Clock,
+        rng: random.Random,
     ) -> None:
         self._source = source
         self._sink = sink
         self._workloads = workloads
         self._node = node
+        self._node_object = node_object
         self._clock = clock
         self._rng = rng
         self._pacer = RejectionPacer()
@@ -167,14 +176,16 @@ class PodWorker:
         if memory.failure is not None:
             return  # a container before this one was rejected, and the pod with it
         try:
-            admit(pod)
+            if not witnessed(pod, self._workloads.observe(pod.uid)):
+                # Once: a pod that runs is not turned out because a label of the node changed.
+                admit(pod, self._node_object())
             claims = claims_of(pod)
             program = translate(pod, container, await self._references(pod, container), self._node)
             await self._workloads.start(pod.identity, container.name, gen, program, claims)
         except SourceUnavailable as error:
             self._refused(pod, memory, container, StartRefused(CONFIG_ERROR, f"cannot read what the environment refers to: {error}"))
         except StartRefused as refused:
-            if pod.is_daemon and isinstance(refused, TranslationError) and refused.is_unsupported:
+            if pod.is_daemon and _is_hopeless(refused):
                 # A DaemonSet puts a pod on every node: one that waits here for ever would hold up its roll-out.
                 self._rejected(pod, memory, container, AdmissionRejected("UnsupportedPod", refused.message))
             else:
@@ -260,6 +271,13 @@ class PodWorker:
             self._sink.event(pod.object, NORMAL, "DeviceConnected", f"Device {devices} is connected again")
         else:
             self._sink.event(pod.object, WARNING, DISCONNECTED, f"No connection to device {devices}; what runs there goes on")
+
+
+def _is_hopeless(refused: StartRefused) -> bool:
+    """Nothing but another pod template helps: what is missing now, or busy, may come."""
+    if isinstance(refused, TranslationError):
+        return refused.is_unsupported
+    return refused.reason in (CONFIG_ERROR, UNKNOWN_IMAGE)
 
 
 def _is_alive(observed: PodObservation) -> bool:

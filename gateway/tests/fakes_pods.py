@@ -309,9 +309,11 @@ class Lab:
         self.clock = TurnedClock()
         self.api = FakeApi(self.clock)
         self.devices = FakeDevices(self.clock)
+        self.node: JsonObject = {"metadata": {"name": "pi", "labels": {"bench": "left"}}}
 
     def controller(self) -> PodController:
-        controller = PodController(self.api, self.api, self.devices, node_addresses=NODE, clock=self.clock)
+        devices, clock = self.devices, self.clock
+        controller = PodController(self.api, self.api, devices, node_addresses=NODE, node_object=lambda: self.node, clock=clock)
         self.devices.changed = controller.changed
         return controller
 

@@ -56,6 +56,9 @@ def test_a_running_pod_as_a_whole() -> None:
                 "lastState": {},
                 "started": True,
                 "ready": True,
+                "allocatedResourcesStatus": [
+                    {"name": "wirelet.dev/shared", "resources": [{"resourceID": "board-a", "health": "Healthy"}]},
+                ],
             }
         ],
     }

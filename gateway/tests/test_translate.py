@@ -10,8 +10,8 @@ import pytest
 from gateway.pods.env import References
 from gateway.pods.fields import unknown_fields
 from gateway.pods.refusal import TranslationError
-from gateway.pods.seams import AdmissionRejected, Claims, Program
-from gateway.pods.translate import admit, claims_of, translate
+from gateway.pods.seams import Claims, Program
+from gateway.pods.translate import claims_of, translate
 from gateway.pods.view import PodView
 from gateway.tests.fakes_pods import NODE, pod
 
@@ -160,10 +160,3 @@ def test_more_than_one_slot_for_a_container_is_refused(requests: dict[str, str],
     with pytest.raises(TranslationError, match=words) as caught:
         claims_of(view)
     assert caught.value.path.startswith("spec.containers[0].resources")
-
-
-def test_a_windows_pod_is_rejected_as_the_kubelet_rejects_it() -> None:
-    with pytest.raises(AdmissionRejected) as caught:
-        admit(PodView(pod(os={"name": "windows"})))
-    assert caught.value.reason == "PodOSNotSupported"
-    admit(PodView(pod(os={"name": "linux"})))
