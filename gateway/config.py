@@ -6,73 +6,37 @@ in the file; it names files that hold them. Durations are written `10s`, `500ms`
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
+from gateway.config_values import (
+    Address,
+    Argv,
+    Deadline,
+    DurationS,
+    Keepalive,
+    Labels,
+    LogSize,
+    Name,
+    NodeName,
+    Resources,
+    SimulatedRing,
+    Taint,
+    Text,
+)
 from gateway.errors import ConfigError
 
 API_VERSION: Final = "wirelet.dev/v1alpha1"
 KIND: Final = "GatewayConfiguration"
 MAX_SLOTS: Final = 31
 """A LOG record's source has five bits for the slot, and slot 31 is the device itself."""
-_DURATION: Final = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|s|m|h))+")
-_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_QUANTITY: Final = re.compile(r"(\d+(?:\.\d+)?)(Ki|Mi|Gi|Ti|k|M|G|T|)")
-MAX_NODE_NAME: Final = 253
-_TAINT: Final = re.compile(r"[^=:\s]+(=[^=:\s]*)?:(NoSchedule|PreferNoSchedule|NoExecute)")
-_FACTORS: Final = {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-
-
-def parse_duration_s(value: object) -> float:
-    """Seconds of `10s`, `1m30s` or `500ms`. Raises ValueError that says what is allowed."""
-    text = value if isinstance(value, str) else ""
-    if not _DURATION.fullmatch(text):
-        raise ValueError(f"must be a duration such as 10s, 500ms or 2m, not {value!r}")
-    return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text))
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.3f}".rstrip("0").rstrip(".") + "s"
-
-
-def _bytes(value: object) -> int:
-    match = _QUANTITY.fullmatch(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
-    if match is None:
-        raise ValueError(f"must be a size such as 64Mi, not {value!r}")
-    return int(float(match[1]) * _FACTORS[match[2]])
-
-
-def _name(value: str) -> str:
-    if not _NAME.fullmatch(value):
-        raise ValueError(f"must be lower-case letters, digits and '-', at most 63, not {value!r}")
-    return value
-
-
-def _node_name(value: str) -> str:
-    if len(value) > MAX_NODE_NAME or not all(_NAME.fullmatch(part) for part in value.split(".")):
-        raise ValueError(f"must be a DNS name in lower case, not {value!r}")
-    return value
-
-
-def _taint(value: str | None) -> str | None:
-    if value is not None and not _TAINT.fullmatch(value):
-        raise ValueError(f"must be key=value:Effect with NoSchedule, PreferNoSchedule or NoExecute, not {value!r}")
-    return value
-
-
-DurationS = Annotated[float, BeforeValidator(parse_duration_s), PlainSerializer(_duration)]
-SizeBytes = Annotated[int, BeforeValidator(_bytes)]
-Name = Annotated[str, AfterValidator(_name)]
-NodeName = Annotated[str, AfterValidator(_node_name)]
-Taint = Annotated[str | None, AfterValidator(_taint)]
-Argv = Annotated[tuple[str, ...], Field(min_length=1)]
+MAX_SHOWN: Final = 100
+"""Characters of a refused value in a message."""
 
 
 class _Section(BaseModel):
@@ -82,30 +46,30 @@ class _Section(BaseModel):
 class NodeSection(_Section):
     name: NodeName
     """The Node's name; the credentials must be those of system:node:<name>."""
-    address: str = "127.0.0.1"
+    address: Address = "127.0.0.1"
     """InternalIP of the Node, where the API server reaches the endpoint; also the podIP of pods on serial devices."""
-    capacity: dict[str, str] = Field(default_factory=lambda: {"cpu": "100", "memory": "100Gi", "pods": "100"})
+    capacity: Resources = Field(default_factory=lambda: {"cpu": "100", "memory": "100Gi", "pods": "100"})
     """Ordinary resources, so that pods with usual requests fit; device classes are added by themselves."""
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict)
     taint: Taint = "virtual-kubelet.io/provider=wirelet:NoSchedule"
     """key=value:Effect, set when the Node is created; null for none."""
     operating_system: Literal["linux", "windows"] = "linux"
 
 
 class ClusterSection(_Section):
-    kubeconfig: str
-    namespace: str | None = None
+    kubeconfig: Text
+    namespace: Name | None = None
     """Only pods of this namespace; null for all."""
 
 
 class ServerSection(_Section):
-    address: str = "0.0.0.0"
+    address: Address = "0.0.0.0"
     port: int = Field(default=10250, ge=0, le=65535)
     """0 takes a free one, for tests."""
-    client_ca: str | None = Field(default=None, alias="clientCA")
+    client_ca: Text | None = Field(default=None, alias="clientCA")
     """Certificates signed by this CA are users of the endpoint; the cluster's client CA."""
-    cert_file: str | None = None
-    key_file: str | None = None
+    cert_file: Text | None = None
+    key_file: Text | None = None
 
     @model_validator(mode="after")
     def _pair(self) -> ServerSection:
@@ -115,16 +79,16 @@ class ServerSection(_Section):
 
 
 class LogsSection(_Section):
-    budget: SizeBytes = 64 * 2**20
+    budget: LogSize = 64 * 2**20
     """Bytes of memory for all rings together."""
-    ring: SizeBytes = 4 * 2**20
+    ring: LogSize = 4 * 2**20
     """The most that one container's ring takes of it."""
 
 
 class HookSection(_Section):
     command: Argv
     """argv; it is run without a shell, with WIRELET_DEVICE in its environment."""
-    deadline: DurationS = 10.0
+    deadline: Deadline = 10.0
 
 
 class PowerSection(_Section):
@@ -145,20 +109,20 @@ class ClassSection(_Section):
     """Pods without a request may use a free slot."""
     grace: DurationS = 30.0
     """How long a device may be away before its slots leave allocatable."""
-    keepalive: DurationS = 1.0
+    keepalive: Keepalive = 1.0
     hooks: HooksSection = HooksSection()
 
 
 class SerialSection(_Section):
-    path: str
+    path: Text
     baud: int = Field(default=115200, ge=50, le=20_000_000)
 
 
 class SimulatedSection(_Section):
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     accept: Literal["any"] | None = None
     """any: an unknown image prints its arguments and stays up."""
-    ring: SizeBytes = 16384
+    ring: SimulatedRing = 16384
 
 
 class LinkSection(_Section):
@@ -187,9 +151,9 @@ class Configuration(_Section):
     cluster: ClusterSection | None = None
     server: ServerSection = ServerSection()
     logs: LogsSection = LogsSection()
-    runtime_directory: str | None = None
+    runtime_directory: Text | None = None
     """Sockets, rings and checkpoints: on tmpfs, never on an SD card. Default /run/wirelet, or XDG_RUNTIME_DIR/wirelet."""
-    state_directory: str | None = None
+    state_directory: Text | None = None
     """The ledger and keys. Default /var/lib/wirelet, or XDG_STATE_HOME/wirelet."""
     classes: tuple[ClassSection, ...] = ()
     devices: tuple[DeviceSection, ...] = ()
@@ -272,9 +236,23 @@ def check(document: dict[str, Any]) -> Configuration:
         raise ConfigError([(_path(item["loc"]), _message(dict(item))) for item in error.errors()]) from error
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """Of two equal keys YAML would silently take the last; Kubernetes refuses them too."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.constructor.ConstructorError(problem=f"the key {key.value!r} is there twice", problem_mark=key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
+        return dict(super().construct_mapping(node, deep))
+
+
 def _document(text: str) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(text)
+        document = yaml.load(text, _UniqueKeys)
+    except RecursionError as error:
+        raise ConfigError([("", "not a configuration: nested too deeply")]) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark is not None else ""
@@ -292,6 +270,7 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 
 def _message(problem: dict[str, Any]) -> str:
+    shown = _shown(problem["input"])
     match problem["type"]:
         case "extra_forbidden":
             return f"unknown key; allowed here: {', '.join(_allowed(problem['loc'][:-1]))}"
@@ -300,21 +279,33 @@ def _message(problem: dict[str, Any]) -> str:
         case "value_error":
             return str(problem["ctx"]["error"])
         case "literal_error":
-            return f"must be {problem['ctx']['expected']}, not {problem['input']!r}"
+            return f"must be {problem['ctx']['expected']}, not {shown}"
         case "int_parsing" | "int_type" | "int_from_float":
-            return f"must be a whole number, not {problem['input']!r}"
+            return f"must be a whole number, not {shown}"
         case "string_type":
-            return f"must be text, not {problem['input']!r}"
+            return f"must be text, not {shown}"
         case "tuple_type":
-            return f"must be a list, not {problem['input']!r}"
+            return f"must be a list, not {shown}"
         case "bool_parsing" | "bool_type":
-            return f"must be true or false, not {problem['input']!r}"
+            return f"must be true or false, not {shown}"
         case "model_type" | "model_attributes_type" | "dict_type":
-            return f"must be a mapping with keys such as {', '.join(_allowed(problem['loc'])) or 'name: value'}, not {problem['input']!r}"
+            return f"must be a mapping with keys such as {', '.join(_allowed(problem['loc'])) or 'name: value'}, not {shown}"
         case "greater_than_equal" | "less_than_equal":
-            return f"must be {problem['msg'].removeprefix('Input should be ')}, not {problem['input']!r}"
+            return f"must be {problem['msg'].removeprefix('Input should be ')}, not {shown}"
         case _:
-            return f"{problem['msg'][0].lower()}{problem['msg'][1:]}, not {problem['input']!r}"
+            return f"{problem['msg'][0].lower()}{problem['msg'][1:]}, not {shown}"
+
+
+def _shown(value: object) -> str:
+    """One short piece of a line, whatever stands there: a few lines of YAML can hold a billion values."""
+    match value:
+        case dict():
+            return "a mapping"
+        case list() | tuple():
+            return "a list"
+        case _:
+            text = repr(value)
+            return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def _allowed(location: tuple[int | str, ...]) -> list[str]:
@@ -324,7 +315,10 @@ def _allowed(location: tuple[int | str, ...]) -> list[str]:
         if isinstance(part, int):
             continue
         field = next(field for name, field in model.model_fields.items() if (field.alias or name) == part)
-        model = next(found for found in _models(field.annotation))
+        found = _models(field.annotation)
+        if not found:
+            return []  # a mapping whose keys are the user's
+        model = found[0]
     return [field.alias or name for name, field in model.model_fields.items()]
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from gateway.config import Configuration, load, parse
+from gateway.config_values import SIMULATED_RING_BYTES
 from gateway.errors import ConfigError
+from transports.simulated.board import MAX_RING_BYTES, MIN_RING_BYTES
 
 GOOD = """
 apiVersion: wirelet.dev/v1alpha1
@@ -62,6 +65,55 @@ def test_a_bad_key_is_named_with_what_is_allowed(old: str, new: str, message: st
     with pytest.raises(ConfigError) as caught:
         parse(GOOD.replace(old, new))
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("node: {name: x, address: board.lab}", "node.address: must be an IP address, not 'board.lab'"),
+        ("node: {name: x, capacity: [1]}", "node.capacity: must be a mapping with keys such as name: value, not a list"),
+        ("node: {name: x, capacity: {cpu: lots}}", "node.capacity.cpu: must be a quantity such as 4, 500m or 64Gi, not 'lots'"),
+        ("node: {name: x, capacity: {pods: '-1'}}", "node.capacity.pods: must be a quantity such as 4, 500m or 64Gi, not '-1'"),
+        ("node: {name: x, labels: {a b: c}}", "node.labels: has the key 'a b'; it must be a name such as site, or example.com/site"),
+        ("node: {name: x, labels: {a: b c}}", "node.labels.a: must be at most 63 letters, digits, '-', '_' and '.', not 'b c'"),
+        ("node: {name: x, taint: 'a!=b:NoSchedule'}", None),
+        ("server: {address: localhost}", "server.address: must be an IP address, not 'localhost'"),
+        ("server: {certFile: '', keyFile: ''}", "server.certFile: must not be empty or hold a zero byte, not ''"),
+        ("runtimeDirectory: ''", "runtimeDirectory: must not be empty or hold a zero byte, not ''"),
+        ("logs: {budget: 1}", "logs.budget: must be 64Ki to 1Ti, not 1"),
+        ("classes: [{name: c, keepalive: 0s}]", "classes[0].keepalive: must be 0.1s to 3600s, not 0s"),
+        ("classes: [{name: c, hooks: {reset: {command: []}}}]", None),
+        ("classes: [{name: c, hooks: {reset: {command: ['']}}}]", None),
+        ("classes: [{name: c, hooks: {reset: {command: [a], deadline: 0s}}}]", None),
+        ("devices: [{name: d, class: c, link: {serial: {path: ''}}}]", None),
+        ("devices: [{name: d, class: c, link: {simulated: {ring: 0}}}]", "devices[0].link.simulated.ring: must be 1Ki to 16Mi, not 0"),
+    ],
+)
+def test_a_value_that_could_only_fail_later_is_refused_now(section: str, message: str | None) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(section if section.startswith("node") else f"node: {{name: x}}\n{section}")
+    assert message is None or message in str(caught.value).splitlines()
+    assert all(path for path, _ in caught.value.problems)
+
+
+def test_a_key_that_is_there_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"not YAML in line 2: the key 'node' is there twice"):
+        parse("node: {name: x}\nnode: {name: y}\n")
+
+
+def test_nesting_without_end_and_alias_bombs_are_one_short_line() -> None:
+    with pytest.raises(ConfigError, match="nested too deeply"):
+        parse("[" * 5000)
+    bomb = "a: &a [x]\n" + "".join(f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n" for before, name in pairwise("abcdefghijk"))
+    with pytest.raises(ConfigError) as caught:
+        parse(f"{bomb}node: *k\n")
+    assert "node: must be a mapping with keys such as name, address, capacity, labels, taint, operatingSystem, not a list" in str(
+        caught.value
+    )
+
+
+def test_the_simulated_ring_has_the_bounds_of_the_simulated_board() -> None:
+    assert SIMULATED_RING_BYTES == (MIN_RING_BYTES, MAX_RING_BYTES)
 
 
 def test_two_devices_cannot_have_one_port() -> None:
