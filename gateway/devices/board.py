@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 import anyio
 
@@ -12,6 +12,7 @@ from gateway.devices.allocation import DeviceView
 from gateway.devices.ladder import Rung
 from gateway.devices.ledger import RunKey
 from gateway.devices.output import DeviceOutput
+from gateway.devices.steadiness import Steadiness
 from transports.protocol import Inventory, Request, WorkloadStatus
 
 
@@ -27,6 +28,11 @@ class Requester(Protocol):
 class Hook:
     command: tuple[str, ...]
     deadline_s: float
+
+
+MOMENT_S: Final = 3.0
+"""A device that is away for less is no problem of the Node; a board's restart and a replug take about a second."""
+_LOOPS: Final = "it restarts, or its connection is lost, again and again; look at its power, its cable and its own log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,7 @@ class Board:
     trouble: str = ""
     """Why there is no session, or what is wrong with it, for people."""
     dirt: Dirt | None = None
+    steadiness: Steadiness = field(default_factory=Steadiness)
     last_seen_s: float | None = None
     """Unix seconds of its last message."""
     changed: anyio.Event = field(default_factory=anyio.Event)
@@ -89,8 +96,10 @@ class Board:
 
     @property
     def problem(self) -> str:
-        """For people; what needs a hand comes first."""
-        return self.dirt.why if self.dirt is not None else self.trouble
+        """For people; what needs a hand comes first. The same words all through a loop."""
+        if self.dirt is not None:
+            return self.dirt.why
+        return _LOOPS if self.steadiness.is_looping else self.trouble
 
     @property
     def hooks(self) -> Mapping[Rung, Hook]:
@@ -102,15 +111,25 @@ class Board:
         """One CamelCase word for a table."""
         if self.is_dirty:
             return "Dirty"
+        if self.steadiness.is_looping:
+            return "Faulted"
         if self.is_ready:
             return "Away" if self.is_away_by_itself else "Ready"
         return "Disconnected" if self.has_ever_listed else "Connecting"
 
     def is_allocatable(self, now: float) -> bool:
-        """Its slots count: connected, or away for no longer than the class's grace, and not dirty."""
-        if self.is_dirty:
+        """Its slots count: connected, or away for no longer than the class's grace, and neither dirty nor restarting in a loop."""
+        if self.is_dirty or self.steadiness.is_looping:
             return False
         return self.is_ready or (self.away_since is not None and now - self.away_since <= self.grace_s)
+
+    def has_problem(self, now: float) -> bool:
+        """It cannot take workloads, and not because of a moment: a replug and a restart are told by its pods, not by the Node."""
+        if self.is_dirty or self.steadiness.is_looping:
+            return True
+        if self.is_ready or self.is_away_by_itself:
+            return False
+        return self.away_since is None or now - self.away_since >= MOMENT_S
 
     def view(self, used: int, ending: int) -> DeviceView:
         """used: without the container that asks."""

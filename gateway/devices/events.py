@@ -78,7 +78,9 @@ class DeviceEvents:
         board = self._boards[device]
         board.trouble = str(error) if error is not None else "no answer from the device yet"
         if error is not None:
-            _logger.warning("link is down", extra={"device": device, "why": str(error)})
+            _tell(board, logging.WARNING, "link is down", why=str(error))
+            if board.is_ready:
+                board.away_since = self._loop_time()
             board.is_ready = False
             self._pods_notice(board)
         board.touch()
@@ -158,9 +160,12 @@ class DeviceEvents:
         if event.boot_id != board.boot_id:
             board.inventory = None
             if board.has_ever_listed:
-                _logger.info("device restarted", extra={"device": board.name, "why": exits.of_reboot(event.reset_cause).message})
+                _tell(board, logging.INFO, "device restarted", why=exits.of_reboot(event.reset_cause).message)
         board.output.begin_epoch(event.epoch)
         board.boot_id, board.reset_cause, board.boot_off = event.boot_id, event.reset_cause, event.boot_off
+        if board.joins and board.steadiness.restarted(self._loop_time()) and self._tasks is not None:
+            _logger.warning("device restarts in a loop; told again when it has ended", extra={"device": board.name})
+            self._tasks.start_soon(self._until_steady, board)
         board.joins += 1
         board.boots += event.new_boot
         board.trouble = ""
@@ -178,7 +183,14 @@ class DeviceEvents:
         board.has_ever_listed = True
         self._pods_notice(board)
         self._book.slots.room_is_made()
-        _logger.info("device is ready", extra={"device": board.name, "workloads": len(workloads)})
+        _tell(board, logging.INFO, "device is ready", workloads=len(workloads))
+
+    async def _until_steady(self, board: Board) -> None:
+        while not (restarts := board.steadiness.settle(self._loop_time())):  # noqa: ASYNC110 - a time is awaited that restarts move
+            await anyio.sleep_until(board.steadiness.quiet_at)
+        _logger.info("device restarts no more after %d times", restarts, extra={"device": board.name})
+        board.touch()
+        self.fleet_changed()
 
     async def _absent(self, board: Board, entry: Entry) -> None:
         """A run that the device does not have (any more)."""
@@ -208,7 +220,7 @@ class DeviceEvents:
         try:
             await board.requester.request(request)
         except TransportError as error:
-            _logger.info("%s was not done", type(request).__name__, extra={"device": board.name, "why": str(error)})
+            _tell(board, logging.INFO, f"{type(request).__name__} was not done", why=str(error))
         else:
             self._book.slots.room_is_made()
         finally:
@@ -235,3 +247,8 @@ def _unnamed(board: Board, status: WorkloadStatus) -> Entry:
         start_off=status.start_off,
         boot_id=board.boot_id,
     )
+
+
+def _tell(board: Board, level: int, message: str, **fields: object) -> None:
+    """One line of the log; for debugging only while the device restarts in a loop, which is told once."""
+    _logger.log(logging.DEBUG if board.steadiness.is_looping else level, message, extra={"device": board.name, **fields})

@@ -15,7 +15,7 @@ from typing import Final
 import anyio
 
 from gateway.config import ClassSection, Configuration, DeviceSection, HookSection
-from gateway.devices.board import Board, Hook
+from gateway.devices.board import MOMENT_S, Board, Hook
 from gateway.devices.events import DeviceEvents
 from gateway.devices.ledger import Ledger
 from gateway.devices.output import DeviceOutput
@@ -94,9 +94,10 @@ class Fleet:
         return totals
 
     def allocatable_changes_at(self) -> float | None:
-        """Loop time at which the grace of a device that is away ends, if none comes back before."""
+        """Loop time at which a device that is away becomes a problem or its grace ends, if none comes back before."""
         now = self._loop_time()
-        ends = [board.away_since + board.grace_s for board in self.boards.values() if board.away_since is not None]
+        away = [(board.away_since, board.grace_s) for board in self.boards.values() if board.away_since is not None]
+        ends = [since + wait_s for since, grace_s in away for wait_s in (MOMENT_S, grace_s)]
         return min((end for end in ends if end > now), default=None)
 
     def counters(self) -> Mapping[str, Counters]:
@@ -108,11 +109,8 @@ class Fleet:
 
     def problems(self) -> dict[str, str]:
         """device -> why it cannot take workloads now."""
-        return {
-            board.name: board.problem or board.state
-            for board in self.boards.values()
-            if board.is_dirty or not (board.is_ready or board.is_away_by_itself)
-        }
+        now = self._loop_time()
+        return {board.name: board.problem or board.state for board in self.boards.values() if board.has_problem(now)}
 
     def device_of(self, uid: PodUid) -> str:
         """The devices of a pod, for a table."""
