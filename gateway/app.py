@@ -79,6 +79,7 @@ class Gateway:
         """Until a signal. surroundings is what else the mode runs; it gets the routes of the HTTPS endpoint. families: further metrics."""
         clock = SystemClock()
         pods = SourcePods(source, self.fleet)
+        self.fleet.workloads.containers_of = pods.containers_of
         logs = AttemptLogs(self._logs, clock)
         device_logs = BoardLogs(self._logs, self.fleet, clock)
         node = self.configuration.node

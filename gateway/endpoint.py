@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 from gateway.devices.fleet import Fleet
@@ -10,7 +10,8 @@ from gateway.kubelet.seams import DeviceRow, LogsUnavailable
 from gateway.logs.clock import Clock
 from gateway.logs.reader import LogOptions, read
 from gateway.logs.store import AttemptKey, DeviceKey, LogStore
-from gateway.pods.seams import PodSource
+from gateway.pods.seams import PodSource, PodUid
+from gateway.pods.view import PodView
 
 ASSIGNED_DEVICE: Final = "wirelet.dev/assigned-device"
 
@@ -53,6 +54,11 @@ class SourcePods:
 
     def all(self) -> Sequence[dict[str, Any]]:
         return [self._with_device(pod) for pod in self._source.pods()]
+
+    def containers_of(self, uid: PodUid) -> Mapping[str, bool]:
+        """name -> is it an init container; {} for a pod that the source does not have."""
+        pod = self._source.get(uid)
+        return {} if pod is None else {container.name: container.is_init for container in PodView(pod).all_containers}
 
     def _with_device(self, pod: dict[str, Any]) -> dict[str, Any]:
         device = self._fleet.device_of(pod["metadata"]["uid"])

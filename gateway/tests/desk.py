@@ -92,7 +92,7 @@ class Desk:
     async def until(self, met: Callable[[], bool]) -> None:
         with anyio.fail_after(WAIT_S):
             while not met():
-                with anyio.move_on_after(0.1):
+                with anyio.move_on_after(1.0):
                     await self._moved.wait()
 
     async def handled(self) -> None:
