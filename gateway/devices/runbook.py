@@ -64,6 +64,10 @@ class RunBook:
         self._logs.release(uid)
         self.slots.forget(uid)
 
+    def limit_logs(self, uid: str, log_bytes: int | None) -> None:
+        """For the attempts that begin from now on."""
+        self._logs.limit(uid, log_bytes)
+
     # -- attempts
 
     async def intend(self, entry: Entry) -> None:

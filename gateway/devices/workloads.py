@@ -133,6 +133,7 @@ class DeviceWorkloads:
         board = self._boards[place.device]
         await self._wait_for_inventory(board)
         request = self._request(board, pod, container, gen, program)
+        self._book.limit_logs(pod.uid, claims.log_bytes)
         intent = self._book.runs.get(pod.uid, container, gen) or _intent(pod, container, gen, place, request.wid)
         await self._intend(board, intent)
         await self._send_start(board, request)

@@ -44,16 +44,13 @@ class RingFile:
         return cls(path, mapping, Ring(memory), 1)
 
     @classmethod
-    def reopen(cls, path: Path, max_bytes: int) -> RingFile:
-        """The ring as the last process left it. Raises OSError, RingCorrupt."""
+    def reopen(cls, path: Path) -> RingFile:
+        """The ring as the last process left it, with the greatest size that it was made for. Raises OSError, RingCorrupt."""
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             size = os.fstat(fd).st_size
             if size < SEGMENT_BYTES:
                 raise RingCorrupt(f"{size} bytes are no ring")
-            if size < max_bytes:
-                os.ftruncate(fd, max_bytes)
-                size = max_bytes
             mapping = mmap.mmap(fd, size)
         finally:
             os.close(fd)
@@ -64,9 +61,9 @@ class RingFile:
             raise
         return cls(path, mapping, ring, -(-(ring.capacity + HEADER_BYTES) // SEGMENT_BYTES))
 
-    def extend(self, max_bytes: int) -> int:
-        """Allocate one segment more, if max_bytes allows; return its bytes or 0. Raises OSError."""
-        if (self.segments + 1) * SEGMENT_BYTES > min(max_bytes, len(self._mapping)):
+    def extend(self) -> int:
+        """Allocate one segment more, if the ring may grow; return its bytes or 0. Raises OSError."""
+        if (self.segments + 1) * SEGMENT_BYTES > len(self._mapping):
             return 0
         fd = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         try:

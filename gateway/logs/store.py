@@ -110,7 +110,9 @@ class LogStore:
     def __init__(self, directory: Path, *, budget_bytes: int, ring_bytes: int = DEFAULT_RING_BYTES) -> None:
         self._directory = directory
         self._budget_segments = max(1, budget_bytes // SEGMENT_BYTES)
-        self._ring_bytes = max(SEGMENT_BYTES, ring_bytes // SEGMENT_BYTES * SEGMENT_BYTES)
+        self._ring_bytes = self._whole_segments(ring_bytes)
+        self._limits: dict[str, int] = {}
+        """Pods whose logs have a size of their own, by uid."""
         self._logs: dict[LogKey, Log] = {}
         self._segments = 0
         self.counters = StoreCounters()
@@ -124,7 +126,7 @@ class LogStore:
         """Take over what the last process left; call once, before anything else. What is no ring is removed and counted."""
         for path in sorted(self._directory.glob("*.ring")):
             try:
-                file = RingFile.reopen(path, self._ring_bytes)
+                file = RingFile.reopen(path)
             except RingCorrupt as error:
                 self._discard(path, error)
                 continue
@@ -143,6 +145,13 @@ class LogStore:
             for log in self._logs.values()
             if (ring := log.ring)
         ]
+
+    def limit(self, uid: str, ring_bytes: int | None) -> None:
+        """What each log of a pod may grow to that is begun from now on; None for the store's own size. Never above the whole budget."""
+        if ring_bytes is None:
+            self._limits.pop(uid, None)
+        else:
+            self._limits[uid] = self._whole_segments(ring_bytes)
 
     def append(self, key: LogKey, entries: Sequence[Entry]) -> None:
         """Stored when it returns: what the ring holds already is dropped, the rest is committed. Memory only, after the first time."""
@@ -174,6 +183,7 @@ class LogStore:
 
     def release(self, uid: str) -> None:
         """Delete all logs of a pod."""
+        self._limits.pop(uid, None)
         for key in [key for key in self._logs if isinstance(key, AttemptKey) and key.uid == uid]:
             self.release_attempt(key)
 
@@ -196,6 +206,13 @@ class LogStore:
 
     # -- private
 
+    def _whole_segments(self, size_bytes: int) -> int:
+        """At least one, so that something can be logged."""
+        return min(max(1, size_bytes // SEGMENT_BYTES), self._budget_segments) * SEGMENT_BYTES
+
+    def _limit_of(self, key: LogKey) -> int:
+        return self._limits.get(key.uid, self._ring_bytes) if isinstance(key, AttemptKey) else self._ring_bytes
+
     def _open_ring(self, log: Log) -> bool:
         while self._segments >= self._budget_segments:
             if not self._evict():
@@ -203,7 +220,7 @@ class LogStore:
                 return False
         path = self._directory / f"{sha256(_pack_key(log.key)).hexdigest()[:32]}.ring"
         try:
-            file = RingFile.create(path, _pack_key(log.key), self._ring_bytes)
+            file = RingFile.create(path, _pack_key(log.key), self._limit_of(log.key))
         except OSError as error:
             self._no_space(error)
             return False
@@ -225,7 +242,7 @@ class LogStore:
         if self._segments + 1 > self._budget_segments - self._budget_segments // _RESERVED_PART:
             return 0
         try:
-            more = file.extend(self._ring_bytes)
+            more = file.extend()
         except OSError as error:
             self._no_space(error)
             return 0

@@ -136,6 +136,8 @@ class Claims:
     """The annotation wirelet.dev/device narrows the choice to one device."""
     inits: frozenset[str] = frozenset()
     """Those of `containers` that run before the others, in slots that the others take over."""
+    log_bytes: int | None = None
+    """The annotation wirelet.dev/log-bytes: what the log of each attempt may grow to; None for the node's own size."""
 
 
 class PodSource(Protocol):

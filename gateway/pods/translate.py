@@ -20,6 +20,7 @@ from gateway.pods.volumes import check_volumes
 RESOURCE_PREFIX: Final = "wirelet.dev/"
 """wirelet.dev/<class> in resources.requests or resources.limits asks for a slot on a device of that class."""
 DEVICE_ANNOTATION: Final = "wirelet.dev/device"
+LOG_BYTES_ANNOTATION: Final = "wirelet.dev/log-bytes"
 
 
 def translate(pod: PodView, container: ContainerView, references: References, node: NodeAddresses) -> Program:
@@ -37,7 +38,21 @@ def claims_of(pod: PodView) -> Claims:
     """What every container of the pod asks for. Raises TranslationError for what no container can have."""
     containers = {container.name: _classes(container) for container in pod.all_containers}
     inits = frozenset(container.name for container in pod.init_containers)
-    return Claims(containers, pod.annotations.get(DEVICE_ANNOTATION) or None, inits)
+    return Claims(containers, pod.annotations.get(DEVICE_ANNOTATION) or None, inits, _log_bytes(pod))
+
+
+def _log_bytes(pod: PodView) -> int | None:
+    written = pod.annotations.get(LOG_BYTES_ANNOTATION)
+    if not written:
+        return None
+    path = f"metadata.annotations.{LOG_BYTES_ANNOTATION}"
+    try:
+        size = parse_quantity(written)
+    except ValueError as error:
+        raise TranslationError(path, str(error)) from error
+    if size < 1:
+        raise TranslationError(path, f"{written} must be a number of bytes such as 256Ki or 4Mi")
+    return int(size)
 
 
 def claimed_class(container: ContainerView) -> str | None:

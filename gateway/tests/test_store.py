@@ -96,6 +96,32 @@ def test_a_log_grows_to_its_bound_and_then_drops_its_oldest(tmp_path: Path) -> N
     assert path.stat().st_blocks * 512 == 3 * SEGMENT_BYTES
 
 
+def test_a_pod_may_have_a_size_of_its_own_which_its_logs_keep(tmp_path: Path) -> None:
+    store = LogStore(tmp_path, budget_bytes=16 << 20, ring_bytes=3 * SEGMENT_BYTES)
+    store.limit("uid-1", 5 * SEGMENT_BYTES + 1)
+    for key in (FIRST, OTHER):
+        store.append(key, lines(10_000))
+    assert store.allocated_bytes == (5 + 3) * SEGMENT_BYTES
+    store.close()
+
+    again = LogStore(tmp_path, budget_bytes=16 << 20, ring_bytes=3 * SEGMENT_BYTES)
+    again.reopen_all()
+    for key in (FIRST, OTHER):
+        again.append(key, lines(10_000, 10_000))
+    assert again.allocated_bytes == (5 + 3) * SEGMENT_BYTES
+    again.limit("uid-1", None)
+    again.append(SECOND, lines(10_000))
+    assert again.allocated_bytes == (5 + 3 + 3) * SEGMENT_BYTES
+
+
+@pytest.mark.parametrize(("asked", "segments"), [(1, 1), (1 << 40, 6)])
+def test_a_size_is_a_segment_at_least_and_never_beyond_the_budget(tmp_path: Path, asked: int, segments: int) -> None:
+    store = LogStore(tmp_path, budget_bytes=8 * SEGMENT_BYTES)
+    store.limit("uid-1", asked)
+    store.append(FIRST, lines(10_000))
+    assert store.allocated_bytes == segments * SEGMENT_BYTES
+
+
 def test_a_firehose_cannot_starve_the_next_pod(tmp_path: Path) -> None:
     store = LogStore(tmp_path, budget_bytes=8 * SEGMENT_BYTES)
     store.append(FIRST, lines(10_000))

@@ -160,3 +160,20 @@ def test_more_than_one_slot_for_a_container_is_refused(requests: dict[str, str],
     with pytest.raises(TranslationError, match=words) as caught:
         claims_of(view)
     assert caught.value.path.startswith("spec.containers[0].resources")
+
+
+@pytest.mark.parametrize(("written", "log_bytes"), [("8Mi", 8 << 20), ("65536", 65536), ("", None)])
+def test_a_pod_says_how_much_its_logs_may_take(written: str, log_bytes: int | None) -> None:
+    assert claims_of(with_log_bytes(written)).log_bytes == log_bytes
+
+
+@pytest.mark.parametrize("written", ["much", "0", "-1Mi", "0.5"])
+def test_a_size_that_is_none_is_refused_with_its_key(written: str) -> None:
+    with pytest.raises(TranslationError, match=r"metadata\.annotations\.wirelet\.dev/log-bytes"):
+        claims_of(with_log_bytes(written))
+
+
+def with_log_bytes(written: str) -> PodView:
+    made = pod()
+    made["metadata"]["annotations"] = {"wirelet.dev/log-bytes": written}
+    return PodView(made)
