@@ -43,7 +43,7 @@ from transports.protocols.requests import MAX_OPEN_REQUESTS
 from transports.tests.wire_peer import DevicePeer, hello
 from transports.tests.wire_rig import CONFIG, Firmware, Gateway, Rig
 from transports.wire import messages
-from transports.wire.framing import ACK, DATA
+from transports.wire.framing import ACK, DATA, SKIP, Deframer
 from transports.wire.messages import Answer, InventoryAnswer, ListAnswer, Notification, Request, decode_control, status_to_map
 from transports.wire.numbers import CH_CTRL, CH_LOG, Code, Method, RstCode
 from transports.wire.records import encode_gap_record, encode_record, encode_start_record
@@ -143,9 +143,12 @@ def test_gateway_killed_before_the_checkpoint_gets_the_bytes_again() -> None:
     rig = ready_rig()
     rig.run(0.1)
     rig.gateway.auto_store = False
-    said = lines(rig, 10)
+    said = []
+    while rig.firmware.log(b"line %d" % len(said), rig.now):
+        said.append(b"line %d" % len(said))
     rig.run(0.5)
     assert rig.gateway.unstored
+    assert not rig.firmware.log(b"no room: nothing of it was acknowledged", rig.now)
     rig.kill_gateway()
     rig.gateway.auto_store = True
     rig.until(lambda: listed(rig) == 1)
@@ -247,11 +250,19 @@ def test_lost_skip_is_said_again() -> None:
     rig.cut()
     lines(rig, 200)
     rig.plug()
+    lost = []
+
+    def lose_three_skips(data: bytes) -> bytes | None:
+        (frame,) = Deframer(4096).feed(data, rig.now)
+        if frame[0] == SKIP and len(lost) < 3:
+            lost.append(frame)
+            return None
+        return data
+
+    rig.from_device_filter = lose_three_skips
     rig.until(lambda: len(rig.gateway.of(Joined)) == 2)
-    rig.from_device_filter = lambda data: None
-    rig.run(0.3)
-    rig.from_device_filter = lambda data: data
-    rig.run(1.0)
+    rig.run(3.0)
+    assert len(lost) == 3
     assert len(rig.gateway.gaps()) == 1
     assert rig.gateway.lines()[-1] == b"line 199"
 
@@ -543,6 +554,13 @@ def test_joining_makes_the_new_identity_durable() -> None:
     device = DevicePeer()
     welcome = device.join()
     assert device.gateway.checkpoint == Checkpoint(welcome.boot_id, welcome.boot_id, 0, b"", welcome.sid, 405)
+
+
+def test_joining_again_is_durable_too() -> None:
+    device = DevicePeer()
+    first = device.join()
+    again = device.join(hello(boot_id=first.boot_id, uptime_ms=9000))
+    assert device.gateway.checkpoint == Checkpoint(first.boot_id, first.boot_id, 0, b"", again.sid, 9005)
 
 
 def test_text_is_told_and_no_frame_is_hurt() -> None:

@@ -578,6 +578,7 @@ def test_frames_in_flight_do_not_end_away() -> None:
     device = listed_device()
     away(device)
     device.log(0, LINE)
+    device.say_ack(device.sid, CH_CTRL, 10)
     device.wait(8)
     assert left(device) == []
     assert Returned() not in device.gateway.events

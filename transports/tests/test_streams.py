@@ -284,6 +284,14 @@ def test_acknowledged_skip_leaves_what_was_overwritten_since() -> None:
     assert lost_records(stream.poll(MTU, T)) == (160, 3)
 
 
+def test_loss_is_still_known_after_a_gateway_that_knew_nothing() -> None:
+    stream = overwritten()
+    stream.join(None, 1000)
+    assert stream.poll(20, T) == (DATA, 0, 100, bytes(20))
+    stream.join(40, 1000)
+    assert lost_records(stream.poll(MTU, T)) == (100, 3)
+
+
 def test_reject_while_skipping_brings_no_data() -> None:
     stream = overwritten()
     stream.poll(MTU, T)
