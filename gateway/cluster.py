@@ -33,7 +33,7 @@ class Cluster:
         self._fleet = fleet
         self._host = read_host()
         self._node = KubeNode(api, name)
-        self._pods = KubePodSource(api, name)
+        self._pods = KubePodSource(api, name, configuration.cluster.namespace if configuration.cluster else None)
         self._events = KubeEvents(api, name)
         self.source: PodSource = self._pods
         self.sink: StatusSink = KubeStatusSink(api, self._pods, self._events)

@@ -1,7 +1,8 @@
 """The pods of this node by the Kubernetes API: PodSource and StatusSink of gateway.pods.seams.
 
-Pods come from one list and watch with the field selector spec.nodeName. ConfigMaps and Secrets are read one by one when a pod that names
-them asks, and kept for a moment: a node may not list them. Statuses go out by PATCH with the pod's uid, only when something differs.
+Pods come from one list and watch with the field selector spec.nodeName, of one namespace or of all. ConfigMaps and Secrets are read one by
+one when a pod that names them asks, and kept for a moment: a node may not list them. Statuses go out by PATCH with the pod's uid, only
+when something differs.
 """
 
 from __future__ import annotations
@@ -33,10 +34,12 @@ UID_MISMATCH: Final = "UID in precondition"
 class KubePodSource:
     """run() keeps it up to date. Everything else is a look into memory, except config_map() and secret()."""
 
-    def __init__(self, api: KubeApi, node_name: str, *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, api: KubeApi, node_name: str, namespace: str | None = None, *, now: Callable[[], float] = time.monotonic) -> None:
+        """namespace: only pods of this one."""
         self._api = api
         self._store = Store(slim_pod)
-        self._reflector = Reflector(api, "/api/v1/pods", {"fieldSelector": f"spec.nodeName={node_name}"}, self._store, self._tell)
+        path = "/api/v1/pods" if namespace is None else f"/api/v1/namespaces/{namespace}/pods"
+        self._reflector = Reflector(api, path, {"fieldSelector": f"spec.nodeName={node_name}"}, self._store, self._tell)
         self._references = ReferenceReader(api, now)
         self._subscribers: list[Callable[[PodUid], None]] = []
         self._on_synced: list[Callable[[], None]] = []
