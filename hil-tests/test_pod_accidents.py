@@ -1,0 +1,272 @@
+"""Accidents, each with its rule: what docs/explanation/what-happens-when.md promises, on the real control plane."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from control_plane import ControlPlane, KubectlFailed
+from gateways import Gateway
+from lab import assert_counted, condition, container, waiting_reason
+from pod_lab import PodLab, is_ready, is_running, lab, pod_lab, terminated
+
+from gateway.node.host import read_host
+
+__all__ = ["lab", "pod_lab"]  # fixtures
+
+
+def assigned(pod: dict[str, Any]) -> str:
+    return str(pod["metadata"]["annotations"]["wirelet.dev/assigned-device"])
+
+
+def slots_used(lab: PodLab, board: str) -> int:
+    rows = json.loads(lab.gateway.cli("get", "devices", "-o", "json"))["items"]
+    return int(next(row["slots"]["used"] for row in rows if row["name"] == board))
+
+
+def pinned(board: str) -> dict[str, Any]:
+    return {"annotations": {"wirelet.dev/device": board}}
+
+
+# -- the board
+
+
+def test_a_pod_force_deleted_while_its_board_is_away_keeps_the_slot_until_the_board_says_stopped(lab: PodLab) -> None:
+    lab.run("first", "counter", container=lab.own())
+    board = assigned(lab.wait_for_ready("first"))
+    lab.boards.unplug(lab.number_of(board))
+    lab.wait_for_ready("first", "False")
+    lab.kubectl("delete", "pod", "first", "--force", "--grace-period=0")
+    assert lab.pod("first") is None
+
+    lab.run("second", "hello", nodeName=lab.node, container=lab.own(), metadata=pinned(board))
+    waiting = lab.wait_for_pod("second", waiting_reason)
+    assert waiting_reason(waiting) in ("DeviceBusy", "DeviceDisconnected")
+    assert slots_used(lab, board) == 1
+    lab.boards.plug(lab.number_of(board))
+    lab.wait_for_ready("second")
+    assert lab.kubectl("logs", "second").startswith("hello")
+    assert slots_used(lab, board) == 1
+
+
+def test_a_pod_deleted_while_its_board_is_away_goes_when_the_board_is_back(lab: PodLab) -> None:
+    lab.run("pod", "counter", container=lab.own())
+    board = assigned(lab.wait_for_ready("pod"))
+    lab.boards.unplug(lab.number_of(board))
+    lab.wait_for_ready("pod", "False")
+    lab.kubectl("delete", "pod", "pod", "--wait=false")
+    lab.wait(lambda: "Killing" in lab.event_reasons("pod"), "the Killing event")
+    assert is_running(lab.pod("pod") or {})
+    lab.boards.plug(lab.number_of(board))
+    lab.wait_gone("pod")
+
+
+# -- the gateway
+
+
+def test_what_ended_while_the_gateway_was_down_is_told_and_not_run_again(lab: PodLab) -> None:
+    lab.run("job", "sleep", "1", restartPolicy="Never")
+    lab.run("loop", "counter", "--rate", "50")
+    lab.wait_for_ready("job")
+    before = lab.wait_for_ready("loop")
+    lab.gateway.kill()
+    lab.wait(lambda: has_been_down(before, 2.0), "the job's end on its board")
+    lab.gateway.start()
+    done = lab.wait_for_phase("job", "Succeeded")
+    assert container(done)["restartCount"] == 0
+    after = lab.wait_for_ready("loop")
+    assert container(after) == container(before)
+
+
+def has_been_down(pod: dict[str, Any], seconds: float) -> bool:
+    started = datetime.fromisoformat(container(pod)["state"]["running"]["startedAt"].replace("Z", "+00:00"))
+    return time.time() - started.timestamp() > seconds + 1  # startedAt has whole seconds
+
+
+def test_a_pod_deleted_by_force_while_the_gateway_was_down_is_stopped_when_it_is_back(lab: PodLab) -> None:
+    lab.run("gone", "counter", container=lab.own())
+    board = assigned(lab.wait_for_ready("gone"))
+    lab.gateway.kill()
+    lab.kubectl("delete", "pod", "gone", "--force", "--grace-period=0")
+    lab.gateway.start()
+    lab.wait(lambda: slots_used(lab, board) == 0, "the board to be free")
+    lab.run("next", "hello", container=lab.own(), metadata=pinned(board))
+    lab.wait_for_ready("next")
+
+
+def test_the_same_gateway_started_twice_refuses_and_disturbs_nobody(lab: PodLab) -> None:
+    lab.run("pod", "counter", "--rate", "50")
+    before = lab.wait_for_ready("pod")
+    ran = lab.gateway.run_cli("run", "--config", str(lab.gateway.config_file))
+    assert ran.returncode != 0
+    assert "another gateway" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert container(lab.wait_for_ready("pod")) == container(before)
+
+
+def test_a_gateway_with_the_name_of_another_living_machine_ends_and_writes_nothing(lab: PodLab) -> None:
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "taken"}}
+    info = {**node_info(lab), "machineID": "0123456789abcdef0123456789abcdef"}
+    assert info["machineID"] != read_host().machine_id
+    assert lab.control_plane.request("POST", "/api/v1/nodes", node)[0] == 201
+    lab.kubectl("patch", "node", "taken", "--subresource=status", "-p", json.dumps({"status": {"nodeInfo": info}}))
+    renewed = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    spec = {"holderIdentity": "taken", "leaseDurationSeconds": 40, "renewTime": renewed}
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "taken"}, "spec": spec}
+    lab.control_plane.request("POST", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", lease)
+    try:
+        second = second_gateway(lab, "taken")
+        second.process.wait_for(lambda: second.process.has_ended, "the second gateway's end", timeout_s=30)
+        assert "give this gateway a name of its own" in second.log()
+        assert "Traceback" not in second.log()
+        writes = [event for event in lab.control_plane.audit_events("system:node:taken") if event["verb"] in ("create", "patch", "update")]
+        assert writes == []
+    finally:
+        lab.kubectl("delete", "node", "taken")
+
+
+def node_info(lab: PodLab) -> dict[str, Any]:
+    node = lab.node_object() or {}
+    return dict(node["status"]["nodeInfo"])
+
+
+def second_gateway(lab: PodLab, name: str) -> Gateway:
+    """Another one at this machine, with no boards."""
+    configuration = lab.configuration(boards=0, slots=1, shared=False, devices=[])
+    cert, key = map(str, lab.control_plane.serving_certificate(name))
+    configuration["node"] = {"name": name}
+    configuration["cluster"] = {"kubeconfig": str(lab.control_plane.node_identity(name))}
+    configuration["server"] |= {"certFile": cert, "keyFile": key}
+    return lab._workbench.gateway(configuration, wait=False)
+
+
+# -- the Node and its lease
+
+
+def test_a_deleted_node_comes_back_when_its_pods_have_gone(lab: PodLab) -> None:
+    lab.run("pod", "counter", container=lab.own())
+    board = assigned(lab.wait_for_ready("pod"))
+    before = (lab.node_object() or {})["metadata"]["uid"]
+    lab.kubectl("delete", "node", lab.node)
+    assert lab.node_object() is None or is_running(lab.pod("pod") or {})
+    lab.kubectl("delete", "pod", "pod", "--wait=false")  # the cluster's garbage collector does it too, a minute later
+    lab.wait_gone("pod")
+    after = lab.wait_for_node(lambda node: condition(node, "Ready").get("status") == "True")
+    assert after["metadata"]["uid"] != before
+    lab.wait_until_offered()
+    lab.wait(lambda: lease_owner(lab) == after["metadata"]["uid"], "a lease of the new node")
+    lab.run("next", "hello", container=lab.own(), metadata=pinned(board))
+    lab.wait_for_ready("next")
+
+
+def lease_owner(lab: PodLab) -> str:
+    lease = lab.lease()
+    return str(lease["metadata"]["ownerReferences"][0]["uid"]) if lease else ""
+
+
+def test_a_lost_lease_is_made_again(lab: PodLab) -> None:
+    lab.wait(lab.lease, "a lease")
+    lab.kubectl("delete", "lease", lab.node, "-n", "kube-node-lease")
+    node = lab.node_object() or {}
+    lab.wait(lambda: lease_owner(lab) == node["metadata"]["uid"], "another lease")
+
+
+def test_a_node_that_was_declared_unreachable_is_ready_again_and_its_pods_too(lab: PodLab) -> None:
+    lab.run("pod", "hello")
+    before = lab.wait_for_ready("pod")
+    unknown = {"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "message": "Kubelet stopped posting node status."}
+    lab.kubectl("patch", "node", lab.node, "--subresource=status", "-p", json.dumps({"status": {"conditions": [unknown]}}))
+    lab.wait_for_node(lambda node: condition(node, "Ready").get("status") == "True")
+    # What the node lifecycle controller does to the pods of a node that it cannot reach:
+    lost = {"type": "Ready", "status": "False"}
+    lab.kubectl("patch", "pod", "pod", "--subresource=status", "-p", json.dumps({"status": {"conditions": [lost]}}))
+    after = lab.wait_for_ready("pod")
+    assert container(after) == container(before)
+
+
+# -- the API server
+
+
+def test_a_delete_that_the_watch_missed_and_a_history_that_is_gone(lab: PodLab) -> None:
+    lab.run("gone", "counter", container=lab.own())
+    lab.run("stays", "counter", "--rate", "50")
+    board = assigned(lab.wait_for_ready("gone"))
+    before = lab.wait_for_ready("stays")
+    os.kill(lab.gateway.process.pid, signal.SIGSTOP)
+    try:
+        lab.kubectl("delete", "pod", "gone", "--force", "--grace-period=0")
+        lab.control_plane.compact()
+        lab.control_plane.restart("kube-apiserver")
+    finally:
+        os.kill(lab.gateway.process.pid, signal.SIGCONT)
+
+    lab.wait(lambda: slots_used(lab, board) == 0, "the board of the pod that is gone to be free", timeout_s=60)
+    assert container(lab.wait_for_ready("stays")) == container(before)
+    lab.run("next", "hello", container=lab.own(), metadata=pinned(board))
+    lab.wait_for_ready("next")
+
+
+def test_pods_go_on_while_the_api_server_is_away_and_their_ends_are_told_afterwards(lab: PodLab) -> None:
+    lab.run("job", "counter", "--rate", "100", "--count", "300", restartPolicy="Never")
+    lab.run("loop", "counter", "--rate", "100")
+    lab.wait_for_pod("job", is_running)
+    before = lab.wait_for_ready("loop")
+    lab.control_plane.kill("kube-apiserver")
+    try:
+        lab.wait(lambda: lines_of(lab, "job") == 300, "the job's last line in the gateway")
+    finally:
+        lab.control_plane.restart("kube-apiserver")
+
+    done = lab.wait_for_phase("job", "Succeeded")
+    assert terminated(done)["exitCode"] == 0
+    assert_counted(lab.kubectl("logs", "job").splitlines(), first=1)
+    assert container(lab.wait_for_ready("loop")) == container(before)
+    lab.wait(lambda: has_counted(lab, "loop"), "the log of the pod that goes on")
+
+
+def lines_of(lab: PodLab, pod: str) -> int:
+    """As the gateway itself tells it, without the cluster."""
+    return len(lab.gateway.cli("logs", "-n", lab.namespace, pod, check=False).splitlines())
+
+
+def has_counted(lab: PodLab, pod: str) -> bool:
+    try:
+        lines = lab.kubectl("logs", pod).splitlines()
+    except KubectlFailed:
+        return False
+    assert_counted(lines, first=1)
+    return len(lines) > 300
+
+
+def test_ten_idle_pods_cost_no_status_write(lab: PodLab) -> None:
+    names = [f"pod-{number}" for number in range(10)]
+    for name in names:
+        lab.run(name, "counter", "--rate", "5")
+    for name in names:
+        lab.wait_for_ready(name)
+    lab.wait(lambda: all("Started" in lab.event_reasons(name) for name in names), "the events")
+    seen = len(writes_of(lab))
+    leases = [write for write in writes_of(lab) if write[1] == "leases"]
+    lab.wait(lambda: len([write for write in writes_of(lab) if write[1] == "leases"]) > len(leases), "the lease to be renewed")
+    assert [write for write in writes_of(lab)[seen:] if write[1] != "leases"] == []
+
+
+def writes_of(lab: PodLab) -> list[tuple[str, str, str]]:
+    """What the gateway changed in the cluster, by the audit log."""
+    plane: ControlPlane = lab.control_plane
+    found = []
+    for event in plane.audit_events(f"system:node:{lab.node}"):
+        what = event.get("objectRef", {})
+        if event["verb"] in ("create", "patch", "update", "delete") and what.get("resource") != "subjectaccessreviews":
+            found.append((event["verb"], str(what.get("resource")), str(what.get("name", ""))))
+    return found
+
+
+def test_everything_is_as_before_after_all_this(lab: PodLab) -> None:
+    lab.run("pod", "hello", container=lab.own())
+    assert is_ready(lab.wait_for_ready("pod"))
+    assert "Traceback" not in lab.gateway.log()
