@@ -19,7 +19,7 @@ from transports.wire.framing import ACK, DATA, DGRAM, FCS_BYTES, HEADER_BYTES, R
 from transports.wire.gateway_handshake import Identity, Pending, offer
 from transports.wire.messages import Away, ControlMessage, Notification, decode_control
 from transports.wire.numbers import CH_CTRL, CH_LINK, CH_LOG, MIN_MTU, PROTOCOL_VERSION, Caps, Method, RstCode
-from transports.wire.offsets import HALF, MASK, distance, unwrap
+from transports.wire.offsets import HALF, MASK, MAX_OFFSET, distance, unwrap
 from transports.wire.receive_stream import MAX_CREDIT_BYTES, OutgoingAck, ReceiveStream
 from transports.wire.send_stream import low
 from transports.wire.timers import MeasuredRto
@@ -274,6 +274,9 @@ class GatewaySession:
             self._welcome(pending)
 
     def _take_ready(self, pending: Pending, ready: Ready, now: float) -> None:
+        if ready.next >= MAX_OFFSET:
+            self._listener.on_problem("MalformedMessage", f"READY tells a log of {ready.next} bytes")
+            return
         is_new_epoch = pending.epoch != self.known.epoch
         went_back = distance(ready.uptime_ms, pending.first_uptime_ms) < 0
         self._pending = None
@@ -296,7 +299,7 @@ class GatewaySession:
             self._jump(ready.base, GapReason.OVERWRITTEN)
 
     def _jump(self, offset: int, reason: GapReason) -> None:
-        if offset > self.log.expected:
+        if self.log.expected < offset < MAX_OFFSET:
             self.log.jump(offset)
             self._listener.on_gap(offset, None, reason)
 

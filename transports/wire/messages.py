@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from transports.errors import RemoteProtocolError
 from transports.protocol import ExitReason, Inventory, ProgramInfo, WorkloadState, WorkloadStatus
 from transports.wire.numbers import KEY_LIMIT, KEY_NEXT, KEY_TEXT, MAX_NAME_CHARS, MAX_TAG_BYTES, MAX_TEXT_CHARS, Body, put_optional
+from transports.wire.offsets import MAX_OFFSET_BITS
 from transports.wire.profile import MAX_ITEMS, Fields, pack, unpack
 
 # -- CTRL: the three shapes
@@ -304,8 +305,8 @@ def status_from_map(body: object) -> WorkloadStatus:
         gen=f.uint(2),
         slot=f.uint(3, 5),
         state=state,
-        start_off=f.uint(5, 64, 0),
-        end_off=f.opt_uint(6, 64),
+        start_off=f.uint(5, MAX_OFFSET_BITS, 0),
+        end_off=f.opt_uint(6, MAX_OFFSET_BITS),
         exit_code=f.sint(7) if 7 in f else None,
         signal=f.opt_uint(8, 8),
         reason=None if reason is None else _exit_reason(reason),

@@ -11,6 +11,9 @@ from typing import Final
 MASK: Final = 0xFFFFFFFF
 HALF: Final = 0x80000000
 """A distance of this or more cannot be told from one in the other direction."""
+MAX_OFFSET_BITS: Final = 62
+MAX_OFFSET: Final = 1 << MAX_OFFSET_BITS
+"""No line fills so much in a thousand years: a device that tells more is broken, and what stores it has 63 bits."""
 MAX_SID: Final = 255
 
 
