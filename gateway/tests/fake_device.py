@@ -14,6 +14,7 @@ import anyio
 
 from transports.errors import DeviceError, SessionLost
 from transports.protocol import (
+    Away,
     Checkpoint,
     ClockSample,
     ExitReason,
@@ -30,6 +31,7 @@ from transports.protocol import (
     RecordKind,
     RemoveWorkload,
     Request,
+    Returned,
     StartWorkload,
     StopWorkload,
     WorkloadChanged,
@@ -72,6 +74,8 @@ class FakeDevice:
         self.deaf_to: set[type[Request]] = set()
         """Requests that are answered and have no effect."""
         self.refuses: dict[type[Request], DeviceError] = {}
+        self.told_epoch = self.told_off = 0
+        """How far the gateway was told of which epoch."""
         self.log_is_held = False
         """LOG is produced and does not arrive."""
         self._unsent: list[Record | Gap] = []
@@ -123,6 +127,10 @@ class FakeDevice:
     def begin_session(self) -> None:
         is_new, self.known_boot = self.boot_id != self.known_boot, self.boot_id
         self._has_session = True
+        if self.told_epoch not in (0, self.epoch):
+            end = Output(self.told_epoch, (Gap(self.told_off, None, None, 4),), Checkpoint(self.boot_id, self.epoch), ClockSample(0, 0.0))
+            self._tell(lambda: self.sink.store(self.name, end))
+        self.told_epoch = self.epoch
         joined = Joined(b"fake", self.boot_id, self.epoch, is_new, self.reset_cause, 1, self.boot_off, ClockSample(0, 0.0))
         self._tell(lambda: self.sink.link_changed(self.name, None))
         self._tell(lambda: self.sink.happened(self.name, joined))
@@ -135,6 +143,13 @@ class FakeDevice:
     def tell_inventory(self) -> None:
         programs = tuple(ProgramInfo(name) for name in ("counter", "hello"))
         self._tell(lambda: self.sink.happened(self.name, Inventoried(Inventory(programs, self.slots))))
+
+    def sleep(self) -> None:
+        """AWAY: it says nothing for a while and means no harm."""
+        self._tell(lambda: self.sink.happened(self.name, Away(1, 60_000)))
+
+    def wake_up(self) -> None:
+        self._tell(lambda: self.sink.happened(self.name, Returned()))
 
     def lose(self, why: str = "the cable was pulled") -> None:
         if not self._has_session:
@@ -178,6 +193,7 @@ class FakeDevice:
         if self.log_is_held or not self._has_session or not self._unsent:
             return
         items, self._unsent = tuple(self._unsent), []
+        self.told_off = self.offset
         output = Output(self.epoch, items, Checkpoint(self.boot_id, self.epoch, self.offset), ClockSample(0, 0.0))
         self._tell(lambda: self.sink.store(self.name, output))
 
