@@ -19,7 +19,7 @@ DISCONNECTED: Final = "DeviceDisconnected"
 def conditions_of(
     pod: PodView, status: JsonObject, *, has_sandbox: bool, has_initialized: bool, disconnected: Sequence[str]
 ) -> list[JsonObject]:
-    """status holds phase, containerStatuses and initContainerStatuses already; disconnected names the devices without a session."""
+    """status holds everything but the conditions already; disconnected names the devices without a session."""
     ready_to_start = _condition("PodReadyToStartContainers", is_true=has_sandbox)
     initialized = _initialized(status, has_initialized)
     containers_ready = _containers_ready(status, disconnected)
@@ -28,8 +28,8 @@ def conditions_of(
         ready = _condition("Ready", is_true=False, reason="ReadinessGatesNotReady", message=", ".join(gates))
     conditions = [ready_to_start, initialized, containers_ready, ready]
     for condition in conditions:
-        if pod.generation is not None:
-            condition["observedGeneration"] = pod.generation
+        if "observedGeneration" in status:
+            condition["observedGeneration"] = status["observedGeneration"]
     return conditions
 
 

@@ -49,8 +49,12 @@ def build_status(
     }
     if init_statuses:
         status["initContainerStatuses"] = init_statuses
-    if desired.generation is not None:
-        status["observedGeneration"] = desired.generation
+    generation = desired.generation
+    if desired.is_deleting and is_alive and "observedGeneration" in before:
+        # A deletion raises it and changes nothing else until the containers have ended: told with the last status, it costs no write.
+        generation = before["observedGeneration"]
+    if generation is not None:
+        status["observedGeneration"] = generation
     if memory.failure is not None:
         status["reason"], status["message"] = memory.failure.reason, memory.failure.message
     status["conditions"] = conditions_of(

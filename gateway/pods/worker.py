@@ -42,8 +42,8 @@ from gateway.pods.translate import claims_of, translate
 from gateway.pods.view import TERMINAL_PHASES, ContainerView, PodView
 from gateway.pods.witness import witnessed
 
-SLOW_START_S: Final = 0.1
-"""A start that takes longer is told meanwhile; below it, one write is cheaper than two."""
+SLOW_START_S: Final = 1.0
+"""A start that takes longer is told meanwhile. Below it one write is cheaper than two, also when hundreds of pods come at once."""
 AGAIN_S: Final = 1.0
 """Pause before actions that changed nothing are done again: a bound on what a bug can cost."""
 MAX_UNKNOWN_FIELDS: Final = 10

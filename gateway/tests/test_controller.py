@@ -6,6 +6,7 @@ import pytest
 
 from gateway.pods.memory import LINK_HOLD_S
 from gateway.pods.seams import AttemptState, PodUid
+from gateway.pods.worker import SLOW_START_S
 from gateway.tests.fakes_pods import Lab, attempt, idle, pod
 
 UID = PodUid("uid-p")
@@ -32,7 +33,7 @@ async def test_a_slow_start_is_told_as_container_creating_meanwhile() -> None:
     async with lab.running():
         uid = await lab.create(pod(containers=[{"name": "main", "image": "hang"}]))
         assert lab.api.phase(uid) is None
-        await lab.clock.turn(0.2)
+        await lab.clock.turn(SLOW_START_S + 0.1)
         assert lab.api.phase(uid) == "Pending"
         assert lab.api.container(uid)["state"] == {"waiting": {"reason": "ContainerCreating"}}
         lab.devices.unhang.set()
