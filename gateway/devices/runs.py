@@ -5,7 +5,7 @@ Entries are values; a change is a new entry put in the old one's place. Whoever 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from gateway.devices.identity import container_id
@@ -27,7 +27,9 @@ class Runs:
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._by_pod: dict[str, dict[str, dict[int, Entry]]] = {}
-        self._by_run: dict[RunKey, Entry] = {}
+        self._by_device: dict[str, dict[RunKey, Entry]] = {}
+        self.when_changed: Callable[[str], None] = lambda uid: None
+        """Called with the pod's uid after each change: what is counted from the entries is not counted anew from all of them."""
         for entry in entries:
             self.put(entry)
 
@@ -35,10 +37,11 @@ class Runs:
         """Takes the place of the same attempt on another device, and of the same run under another name."""
         if (elsewhere := self.get(entry.uid, entry.container, entry.gen)) is not None:
             self.drop(elsewhere)
-        if (renamed := self._by_run.get(entry.run)) is not None:
+        if (renamed := self.of_run(entry.run)) is not None:
             self.drop(renamed)
         self._by_pod.setdefault(entry.uid, {}).setdefault(entry.container, {})[entry.gen] = entry
-        self._by_run[entry.run] = entry
+        self._by_device.setdefault(entry.device, {})[entry.run] = entry
+        self.when_changed(entry.uid)
 
     def drop(self, entry: Entry) -> None:
         """Forget one attempt that is here."""
@@ -48,7 +51,8 @@ class Runs:
             del containers[entry.container]
         if not containers:
             del self._by_pod[entry.uid]
-        del self._by_run[entry.run]
+        del self._by_device[entry.device][entry.run]
+        self.when_changed(entry.uid)
 
     def forget(self, uid: str) -> None:
         for entry in self.of_pod(uid):
@@ -78,13 +82,13 @@ class Runs:
 
     def of_run(self, run: RunKey) -> Entry | None:
         """The entry of a run that a device names."""
-        return self._by_run.get(run)
+        return self._by_device.get(run[0], {}).get(run)
 
     def live(self) -> list[Entry]:
-        return [entry for entry in self._by_run.values() if is_live(entry)]
+        return [entry for runs in self._by_device.values() for entry in runs.values() if is_live(entry)]
 
     def live_on(self, device: str) -> list[Entry]:
-        return [entry for entry in self._by_run.values() if entry.device == device and is_live(entry)]
+        return [entry for entry in self._by_device.get(device, {}).values() if is_live(entry)]
 
     def attempts(self, uid: str) -> dict[str, Sequence[Attempt]]:
         """What the pod controller sees of a pod."""

@@ -34,6 +34,12 @@ class SlotBook:
         # Pods of an earlier life of which nothing runs: until somebody has looked at them, nobody is rejected because of them.
         self._ending = {str(uid) for uid in runs.pods() if not any(map(is_live, runs.of_pod(uid)))}
         self._waiting: set[str] = set()
+        self._shares: dict[str, dict[str, tuple[int, int]]] = {}
+        """uid -> device -> (used, ending): what the pod adds to the usages."""
+        self._usages: dict[str, tuple[int, int]] = {}
+        self._moved = {str(uid) for uid in runs.pods()}
+        """Pods whose share may have changed since it was counted."""
+        runs.when_changed = self._moved.add
 
     def places(self, uid: str) -> dict[str, Place]:
         """Where the pod's containers are: their newest attempt, or what was chosen for the first one."""
@@ -42,10 +48,12 @@ class SlotBook:
 
     def assign(self, uid: str, container: str, place: Place) -> None:
         self._assigned.setdefault(uid, {})[container] = place
+        self._moved.add(uid)
 
     def unassign(self, uid: str) -> None:
         """Give up choices that led to no attempt, so that the next one may be another device."""
         self._assigned.pop(uid, None)
+        self._moved.add(uid)
 
     # -- counting
 
@@ -53,20 +61,30 @@ class SlotBook:
         """Slots used on a device, and how many of those belong to pods on their way out."""
         return self.usages().get(device, (0, 0))
 
-    def usages(self) -> dict[str, tuple[int, int]]:
-        """The same for every device of which any slot is used."""
-        usages: dict[str, tuple[int, int]] = {}
-        for uid in {*self._runs.pods(), *self._assigned}:
-            is_ending = uid in self._ending or uid in self._retired
-            for device, count in held(self._holding(uid).values()).items():
-                used, ending = usages.get(device, (0, 0))
-                usages[device] = used + count, ending + count * is_ending
-        return usages
+    def usages(self) -> Mapping[str, tuple[int, int]]:
+        """The same for every device of which any slot was ever used."""
+        while self._moved:
+            self._count(self._moved.pop())
+        return self._usages
+
+    def _count(self, uid: str) -> None:
+        for device, (used, ending) in self._shares.pop(uid, {}).items():
+            self._add(device, -used, -ending)
+        is_ending = uid in self._ending or uid in self._retired
+        share = {device: (count, count * is_ending) for device, count in held(self._holding(uid).values()).items()}
+        if share:
+            self._shares[uid] = share
+        for device, (used, ending) in share.items():
+            self._add(device, used, ending)
+
+    def _add(self, device: str, used: int, ending: int) -> None:
+        used_before, ending_before = self._usages.get(device, (0, 0))
+        self._usages[device] = used_before + used, ending_before + ending
 
     def needs_another(self, uid: str, place: Place) -> bool:
         """False when the pod has a slot there already that a container at place would take over."""
-        places = self._holding(uid).values()
-        return held([*places, place])[place.device] > held(places).get(place.device, 0)
+        there = [held_place for held_place in self._holding(uid).values() if held_place.device == place.device]
+        return not there or held([*there, place]) != held(there)
 
     def _holding(self, uid: str) -> dict[str, Place]:
         places = self.places(uid)
@@ -79,10 +97,12 @@ class SlotBook:
 
     def begins(self, uid: str) -> None:
         self._ending.discard(uid)
+        self._moved.add(uid)
 
     def end_begins(self, uid: str) -> None:
         """The pod is on its way out: its slots will be free."""
         self._ending.add(uid)
+        self._moved.add(uid)
 
     def retire(self, uid: str) -> None:
         """Nothing of the pod will run again: only what still does keeps its slot."""
