@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import Any, Final
 
 from gateway.cli.client import Client, ClientError, add_socket_argument, socket_path
+
+MAX_DIGITS: Final = 18
+"""The gateway reads 64-bit numbers."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-f", "--follow", action="store_true", help="go on as more comes")
     parser.add_argument("-p", "--previous", action="store_true", help="the attempt before the current one")
     parser.add_argument("-n", "--namespace", metavar="NAME", default="default", help="namespace of the pod (default: default)")
-    parser.add_argument("--tail", metavar="N", type=_count, help="only the last N lines")
-    parser.add_argument("--since", metavar="SECONDS", type=_count, help="only what is younger")
+    parser.add_argument("--tail", metavar="N", type=_lines, help="only the last N lines")
+    parser.add_argument("--since", metavar="SECONDS", type=_seconds, help="only what is younger")
     parser.add_argument("--timestamps", action="store_true", help="the time before each line")
     add_socket_argument(parser)
 
@@ -40,6 +43,8 @@ class _Ambiguous(Exception):
 
 def _path(arguments: argparse.Namespace, client: Client) -> tuple[str, ...]:
     kind, slash, name = arguments.target.partition("/")
+    if not arguments.target or (slash and not name):
+        raise _Ambiguous(f"{arguments.target!r} names neither a pod nor device/NAME")
     if slash and kind in ("device", "devices", "dev"):
         return ("wirelet", "deviceLogs", name)
     pod = name if slash and kind in ("pod", "pods", "po") else arguments.target
@@ -67,7 +72,15 @@ def _query(arguments: argparse.Namespace) -> dict[str, str]:
     return query
 
 
-def _count(word: str) -> int:
-    if not word.isascii() or not word.isdigit():
-        raise argparse.ArgumentTypeError(f"must be a whole number, not {word!r}")
+def _lines(word: str) -> int:
+    return _number(word, 0)
+
+
+def _seconds(word: str) -> int:
+    return _number(word, 1)
+
+
+def _number(word: str, least: int) -> int:
+    if not word.isascii() or not word.isdigit() or len(word) > MAX_DIGITS or int(word) < least:
+        raise argparse.ArgumentTypeError(f"must be a whole number from {least}, not {word!r}")
     return int(word)

@@ -96,6 +96,20 @@ def wirelet(gateway: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 Run = Callable[..., tuple[int, str, str]]
 
 
+@pytest.mark.parametrize("words", [("--since", "0"), ("--tail", "-1"), ("--tail", "9" * 30), ("--since", "10s")])
+def test_a_number_that_the_gateway_would_refuse_is_refused_at_once(
+    wirelet: Run, capsys: pytest.CaptureFixture[str], words: Sequence[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        wirelet("logs", "hello", *words)
+    assert f"must be a whole number from {int(words[0] == '--since')}, not {words[1]!r}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("target", ["", "device/", "pod/"])
+def test_a_log_of_nothing_is_refused_in_words(wirelet: Run, target: str) -> None:
+    assert wirelet("logs", target) == (1, "", f"wirelet logs: {target!r} names neither a pod nor device/NAME\n")
+
+
 def test_pods_as_a_table(wirelet: Run) -> None:
     assert wirelet("get", "pods") == (
         0,
