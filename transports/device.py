@@ -7,6 +7,7 @@ One supervisor never waits for another: everything here is per device, and a dev
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Final, assert_never
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 
 from transports.backoff import Backoff
 from transports.bell import Bell
@@ -88,6 +90,8 @@ class Device:
         self._to_write = Bell()
         self._to_handle = Bell()
         self._to_time = Bell()
+        self._wakes_at = math.inf
+        """When the timekeeper looks again without being told."""
         self._handled = Bell()
 
     @property
@@ -222,28 +226,34 @@ class Device:
             if data:
                 await link.send(data)
             else:
-                self._to_time.ring()
+                self._rearm()
                 await self._to_write.wait()
 
     # -- time and events, for as long as the device is configured
 
     async def _keep_time(self) -> None:
         while True:
-            deadline = self._protocol.next_deadline()
-            if deadline is None:
-                await self._to_time.wait()
+            now, deadline = anyio.current_time(), self._protocol.next_deadline()
+            if deadline is not None and deadline <= now:
+                self._protocol.handle_deadline(now)
+                self._touched()
+                await anyio.lowlevel.checkpoint()
                 continue
-            with anyio.move_on_after(deadline - anyio.current_time()):
+            self._wakes_at = math.inf if deadline is None else deadline
+            with anyio.move_on_after(self._wakes_at - now):
                 await self._to_time.wait()
-                continue
-            self._protocol.handle_deadline(anyio.current_time())
-            self._touched()
+
+    def _rearm(self) -> None:
+        """Wake the timekeeper for an earlier time; a later one, which is the rule, it finds when it wakes."""
+        deadline = self._protocol.next_deadline()
+        if deadline is not None and deadline < self._wakes_at:
+            self._to_time.ring()
 
     def _touched(self) -> None:
         """The core was told something: it may want to write, to tell, and to be called at another time."""
         self._to_write.ring()
         self._to_handle.ring()
-        self._to_time.ring()
+        self._rearm()
 
     async def _handle_events(self) -> None:
         while True:

@@ -137,6 +137,7 @@ class _Stream(asyncio.Protocol):
         self._is_over = anyio.Event()
         self._lost: tuple[str, BaseException | None] | None = None
         self._is_paused = False
+        self._port = port
         port.when_lost = self._lose
 
     def attach(self, transport: Any) -> None:
@@ -160,7 +161,11 @@ class _Stream(asyncio.Protocol):
         return data
 
     async def send(self, data: bytes) -> None:
-        for start in range(0, len(data), SEND_PIECE_BYTES):
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        self._raise_if_lost()
+        # A port mostly takes a frame at once: then the engine need not watch it.
+        written = self._port.write_some(data)
+        for start in range(written, len(data), SEND_PIECE_BYTES):
             self._raise_if_lost()
             self._is_drained = anyio.Event()
             self._transport.write(data[start : start + SEND_PIECE_BYTES])
@@ -268,6 +273,13 @@ class _Port(serial.Serial):  # type: ignore[misc]  # pyserial has no types
         except OSError as error:
             self.when_lost(reason_of_loss(error), error)
             raise BlockingIOError(errno.EAGAIN, "lost") from error
+
+    def write_some(self, data: bytes) -> int:
+        """What the kernel takes at once; 0 when it is full or the port is lost."""
+        try:
+            return self.write(data[:SEND_PIECE_BYTES])
+        except (BlockingIOError, InterruptedError):
+            return 0
 
     def flush(self) -> None:
         """Called by the engine on the loop. Not done: tcdrain waits for a device that may be stuck."""
