@@ -117,6 +117,11 @@ class KubeApi:
         """The address, for messages."""
         return str(self._requests.configuration.host)
 
+    @property
+    def is_writing(self) -> bool:
+        """A write is under way."""
+        return self._writes.borrowed_tokens > 0
+
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> JsonObject:
         """Raises KubeApiError; NotFound when there is no such object."""
         async with self._reads:

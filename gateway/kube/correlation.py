@@ -155,7 +155,7 @@ class Correlator:
 
 def clean(text: str) -> str:
     """Fit for an event: no control bytes (device text ends here), one line, at most MAX_MESSAGE_BYTES."""
-    line = "".join(character if character.isprintable() else " " for character in text)
+    line = text if text.isprintable() else "".join(character if character.isprintable() else " " for character in text)
     line = " ".join(line.split())
     encoded = line.encode("utf-8", "replace")
     if len(encoded) <= MAX_MESSAGE_BYTES:
