@@ -114,7 +114,8 @@ class DeviceEvents:
             case Output() | Answered() | RequestLost():
                 raise AssertionError("outputs go to store, answers to their caller")
         board.touch()
-        self.fleet_changed()
+        if not isinstance(event, WorkloadChanged | Text):  # those say nothing about the device itself
+            self.fleet_changed()
 
     # -- statuses
 

@@ -84,7 +84,8 @@ class DeviceOutput:
 
     def store(self, output: Output) -> None:
         """Rings, then checkpoint. When it returns the output may be acknowledged."""
-        self.begin_epoch(output.epoch)
+        if output.epoch != self.epoch:
+            self.begin_epoch(output.epoch)
         base_ns = int(output.clock.now * 1e9) + self._clock_offset_ns()
         batches: dict[RingKey, list[Entry]] = {}
         for item in output.items:
