@@ -50,6 +50,7 @@ class NodeController:
         self._woken = anyio.Event()
         self._registered = anyio.Event()
         self._trouble = ""
+        self._is_missing = False
         objects.subscribe(self.changed)
 
     def changed(self) -> None:
@@ -108,7 +109,11 @@ class NodeController:
 
     async def _create(self, facts: NodeFacts) -> float:
         if self._registered.is_set() and not self._pods_gone():
+            if not self._is_missing:
+                _logger.warning("the node was deleted; it is registered again when its pods have ended", extra={"node": facts.name})
+            self._is_missing = True
             return RECHECK_S
+        self._is_missing = False
         await self._objects.create(node_object(facts, self._now()))
         _logger.info("node registered", extra={"node": facts.name})
         self._registered.set()

@@ -163,14 +163,17 @@ async def test_a_cable_that_comes_and_goes_is_one_patch_each() -> None:
     assert lab.node.writes == ["patch status"] * 2
 
 
-async def test_a_deleted_node_comes_back_when_its_pods_are_gone() -> None:
+async def test_a_deleted_node_comes_back_when_its_pods_are_gone(caplog: pytest.LogCaptureFixture) -> None:
     lab = Lab(registered())
     async with lab.running():
         await lab.controller.registered()
         lab.pods_gone = False
         lab.node.delete()
         await lab.settle()
+        lab.controller.changed()
+        await lab.settle()
         assert lab.node.writes == []
+        assert [record.message for record in caplog.records] == ["the node was deleted; it is registered again when its pods have ended"]
         lab.pods_gone = True
         lab.controller.changed()
         await lab.settle()
