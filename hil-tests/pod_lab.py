@@ -20,6 +20,10 @@ SHARED_SLOTS: Final = 8
 OWN: Final = ("rig-2", "rig-3", "rig-4")
 """One slot each, for pods that request it. The number is the board's at the simulator."""
 
+GRACE: Final = "2s"
+"""Of the class of those."""
+ENDING: Final = "because it is being terminated"
+
 
 class PodLab(Lab):
     """set_up() takes nothing: the boards are those above."""
@@ -28,7 +32,7 @@ class PodLab(Lab):
         self.boards = self._workbench.boards(len(SHARED) + len(OWN), "--slots", str(SHARED_SLOTS))
         links = self.boards.links
         configuration = self.configuration(boards=len(SHARED), slots=SHARED_SLOTS, shared=True, **changes)
-        configuration["classes"].append({"name": self.own_class, "slots": 1})
+        configuration["classes"].append({"name": self.own_class, "slots": 1, "grace": GRACE})
         configuration["devices"] += [device(name, self.own_class, links[len(SHARED) + number]) for number, name in enumerate(OWN)]
         self.gateway = self._workbench.gateway(configuration, wait=False)
         self.wait_until_offered()
@@ -53,6 +57,13 @@ class PodLab(Lab):
     def number_of(self, name: str) -> int:
         """The simulator's number of a board."""
         return int(name.rpartition("-")[2])
+
+    def refused_requests(self) -> list[tuple[str, str]]:
+        """As for every lab, but for events in a namespace on its way out: nobody may make them, and nobody can know it before."""
+        events = self.control_plane.audit_events(f"system:node:{self.node}")
+        answers = [(event, event.get("responseStatus", {})) for event in events]
+        refused = [event for event, answer in answers if answer.get("code") == 403 and ENDING not in answer.get("message", "")]
+        return [(event["verb"], event["requestURI"]) for event in refused]
 
     def clear(self) -> None:
         """No pod is left in the test's namespace."""

@@ -12,7 +12,7 @@ from typing import Any
 from control_plane import ControlPlane, KubectlFailed
 from gateways import Gateway
 from lab import assert_counted, condition, container, waiting_reason
-from pod_lab import PodLab, is_ready, is_running, lab, pod_lab, terminated
+from pod_lab import OWN, PodLab, is_ready, is_running, lab, pod_lab, terminated
 
 from gateway.node.host import read_host
 
@@ -63,6 +63,61 @@ def test_a_pod_deleted_while_its_board_is_away_goes_when_the_board_is_back(lab: 
     assert is_running(lab.pod("pod") or {})
     lab.boards.plug(lab.number_of(board))
     lab.wait_gone("pod")
+
+
+def test_a_board_that_stays_away_offers_no_slot_until_it_is_back(lab: PodLab) -> None:
+    board = OWN[-1]
+    lab.boards.unplug(lab.number_of(board))
+    lab.wait_for_node(lambda node: node["status"]["allocatable"][lab.own_resource] == str(len(OWN) - 1))
+    node = lab.wait_for_node(lambda node: f"{board}: " in condition(node, "DeviceProblem")["message"])
+    assert node["status"]["capacity"][lab.own_resource] == str(len(OWN))
+    assert condition(node, "Ready")["status"] == "True"
+    lab.run("early", "hello", nodeName=lab.node, container=lab.own(), metadata=pinned(board))
+    waiting = lab.wait_for_pod("early", waiting_reason)
+    assert waiting_reason(waiting) == "DeviceDisconnected"
+    lab.boards.plug(lab.number_of(board))
+    lab.wait_for_ready("early")
+    node = lab.wait_for_node(lambda node: condition(node, "DeviceProblem")["status"] == "False")
+    assert node["status"]["allocatable"][lab.own_resource] == str(len(OWN))
+
+
+def test_a_program_that_cannot_be_stopped_costs_its_board_a_restart(lab: PodLab) -> None:
+    lab.run("stuck", "stuck", container=lab.own(), terminationGracePeriodSeconds=1)
+    board = assigned(lab.wait_for_ready("stuck"))
+    lab.kubectl("delete", "pod", "stuck", "--wait=false")
+    lab.wait_gone("stuck")
+    assert "software" in lab.gateway.cli("logs", f"device/{board}")
+    lab.run("next", "hello", container=lab.own(), metadata=pinned(board))
+    lab.wait_for_ready("next")
+
+
+# -- people
+
+
+def test_a_drained_node_lets_its_pods_go_and_takes_no_new_one(lab: PodLab) -> None:
+    lab.run("pod", "hello")
+    lab.wait_for_ready("pod")
+    try:
+        lab.kubectl("drain", lab.node, "--force", "--timeout=50s")
+        assert lab.pod("pod") is None
+        lab.run("next", "hello")
+        lab.wait_for_pod("next", lambda pod: condition(pod, "PodScheduled").get("reason") == "Unschedulable")
+    finally:
+        lab.kubectl("uncordon", lab.node)
+    lab.wait_for_ready("next")
+
+
+def test_a_deleted_namespace_takes_its_pods_along(lab: PodLab) -> None:
+    stays, lab.namespace = lab.namespace, f"{lab.namespace}-short"
+    lab.control_plane.create_namespace(lab.namespace)
+    try:
+        lab.run("pod", "counter", container=lab.own())
+        board = assigned(lab.wait_for_ready("pod"))
+        lab.control_plane.kubectl("delete", "namespace", lab.namespace, "--wait=false")
+        lab.wait_gone("pod")
+    finally:
+        lab.namespace = stays
+    lab.wait(lambda: slots_used(lab, board) == 0, "the board to be free")
 
 
 # -- the gateway
