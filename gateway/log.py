@@ -9,7 +9,8 @@ import logging
 import sys
 from typing import Final
 
-_FIELDS: Final = ("device", "pod", "container", "reason", "why", "rung", "hook", "path", "workloads", "attempt", "node", "status")
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+"""What every record has; everything else came in by extra."""
 _NOISY: Final = ("asyncio", "aiohttp", "kubernetes", "urllib3")
 
 
@@ -17,8 +18,8 @@ class KeyValueFormatter(logging.Formatter):
     """`WARNING link is down device=board-a why="..."`"""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = [f"{name}={_quoted(value)}" for name in _FIELDS if (value := getattr(record, name, None)) is not None]
-        line = " ".join([record.levelname, record.getMessage(), *fields])
+        fields = [f"{name}={_quoted(str(value))}" for name, value in vars(record).items() if name not in _STANDARD and value is not None]
+        line = " ".join([record.levelname, _one_line(record.getMessage()), *fields])
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -33,7 +34,14 @@ def set_up(level: str = "INFO") -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _quoted(value: object) -> str:
-    """One line whatever a device put into it."""
-    text = str(value).encode("unicode_escape").decode() if not str(value).isprintable() else str(value)
-    return f'"{text}"' if " " in text or not text else text
+def _quoted(text: str) -> str:
+    """A device may have put anything into it: it stays one field of one line."""
+    if text and not any(character in ' "=\\' for character in text):
+        return _one_line(text)
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{_one_line(escaped)}"'
+
+
+def _one_line(text: str) -> str:
+    """Everything that would move a terminal's cursor becomes an escape."""
+    return "".join(character if character.isprintable() else character.encode("unicode_escape").decode() for character in text)
