@@ -48,6 +48,8 @@ class Directories:
         for key, path in (("runtimeDirectory", self.runtime), ("stateDirectory", self.state)):
             try:
                 path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if not _is_trusted(path):
+                    raise ConfigError([(key, f"{path} belongs to another user, who could read and replace everything in it")])
                 locks.append(os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
                 fcntl.flock(locks[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -57,6 +59,11 @@ class Directories:
         for path in (self.rings, self.checkpoints):
             path.mkdir(mode=0o700, exist_ok=True)
         return DirectoryLocks(locks)
+
+
+def _is_trusted(path: Path) -> bool:
+    """/dev/shm is open to everybody: another user may have made our folder there first. root takes what it is told to take."""
+    return os.geteuid() == 0 or path.stat().st_uid in (0, os.geteuid())
 
 
 class DirectoryLocks:

@@ -62,7 +62,8 @@ def apply(document: Mapping[str, Any], environment: Mapping[str, str], flags: Fl
     if flags.provider is not None and flags.provider not in PROVIDERS:
         raise ConfigError([("--provider", f"must be one of {', '.join(PROVIDERS)}, not {flags.provider!r}")])
     if flags.provider_config is not None:
-        name = result.get("node", {}).get("name", "")
+        node = result.get("node")
+        name = node.get("name", "") if isinstance(node, dict) else ""
         _put(result, "node", "capacity", _capacity(Path(flags.provider_config), str(name)))
     if flags.provider == "mock":
         _share_all(result)

@@ -45,10 +45,15 @@ def of_status(status: WorkloadStatus) -> Exit:
     told = status.reason if status.reason is not None else ExitReason.ERROR if status.exit_code else ExitReason.COMPLETED
     reason, message, code = _REASONS[told]
     signal = status.signal or 0
-    exit_code = status.exit_code if status.exit_code is not None else 128 + signal if signal else code
+    exit_code = _int32(status.exit_code) if status.exit_code is not None else 128 + signal if signal else code
     if reason == "Completed" and exit_code:
         reason = "Error"
     return Exit(exit_code, signal, reason, message)
+
+
+def _int32(code: int) -> int:
+    """Kubernetes refuses a whole status for an exit code beyond 31 bits; firmware sends -1 as 4294967295."""
+    return (code + (1 << 31)) % (1 << 32) - (1 << 31)
 
 
 def of_reboot(cause: int) -> Exit:

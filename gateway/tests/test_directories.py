@@ -52,3 +52,12 @@ def test_a_directory_that_cannot_be_made_names_its_key(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"stateDirectory: cannot use .*file/state: Not a directory"):
         Directories(tmp_path / "run", tmp_path / "file" / "state").take()
+
+
+def test_a_directory_that_another_user_made_first_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run").mkdir()
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "run", 4711, -1)
+    monkeypatch.setattr(os, "geteuid", lambda: 4712)
+    with pytest.raises(ConfigError, match=r"runtimeDirectory: .*/run belongs to another user"):
+        Directories(tmp_path / "run", tmp_path / "state").take()

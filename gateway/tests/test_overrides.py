@@ -83,3 +83,9 @@ def test_the_mock_provider_shares_every_class() -> None:
 def test_a_wrong_value_is_told_like_one_in_the_file() -> None:
     with pytest.raises(ConfigError, match=r"server\.port: must be a whole number, not 'high'"):
         configured({"KUBELET_PORT": "high"})
+
+
+def test_a_node_that_is_no_mapping_is_told_by_the_check_and_not_by_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "provider.json").write_text('{"desk": {"cpu": "2"}}')
+    with pytest.raises(ConfigError):
+        check(apply({**empty_document(), "node": ["desk"]}, {}, Flags(provider_config=str(tmp_path / "provider.json"))))
