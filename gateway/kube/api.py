@@ -308,10 +308,16 @@ def _open_clients(kubeconfig: str | None, user_agent: str) -> tuple[ApiClient, A
         load(configuration)
         clients = ApiClient(configuration=configuration), ApiClient(configuration=copy.copy(configuration))
     except Exception as error:  # the loader has no error tree: a wrong file ends in KeyError, TypeError, YAMLError, SSLError ...
-        raise ConfigError([(where, f"cannot be used: {error or type(error).__name__}")]) from error
+        raise ConfigError([(where, f"cannot be used: {_in_one_line(error)}")]) from error
     for client in clients:
         client.user_agent = user_agent
     return clients
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, TypeError | AttributeError | LookupError):
+        return "it is no kubeconfig"  # what the loader stumbled on says nothing to a person
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _credentials(kubeconfig: str | None) -> tuple[str, Callable[[Any], None]]:

@@ -218,12 +218,14 @@ async def _drain(api: KubeApi) -> None:
             pass
 
 
-@pytest.mark.parametrize("content", ["", "{", "a: [", "kind: Config", '{"current-context": "x", "contexts": []}', "\x00"])
+@pytest.mark.parametrize("content", ["", "{", "a: [", "- a", "kind: Config", '{"current-context": "x", "contexts": []}', "\x00"])
 async def test_a_kubeconfig_that_cannot_be_used_is_one_clear_error(tmp_path: Path, content: str) -> None:
     path = tmp_path / "kubeconfig"
     path.write_text(content)
-    with pytest.raises(ConfigError, match=r"^cluster\.kubeconfig: cannot be used"):
+    with pytest.raises(ConfigError, match=r"^cluster\.kubeconfig: cannot be used: ") as caught:
         await KubeApi.connect(str(path))
+    assert "\n" not in str(caught.value)
+    assert "object" not in str(caught.value)
 
 
 async def test_a_missing_kubeconfig_is_named(tmp_path: Path) -> None:
