@@ -11,7 +11,7 @@ import statistics
 import time
 from typing import Final
 
-from _figures import Figures
+from bench._figures import Figures
 
 from transports.protocol import Output, RecordKind
 from transports.protocols.framed import FramedProtocol

@@ -1,6 +1,6 @@
 """Take one defence of the wire protocol away at a time; the test that guards it must fail: `make mutants`.
 
-The list is defences.py. Each mutant gets a copy of `transports` of its own in a temporary directory; the checkout is never touched. First
+The list is defences.toml. Each mutant gets a copy of `transports` of its own in a temporary directory; the checkout is never touched. First
 all named tests must pass without any mutant. `mutants.py TEXT ...` runs only those whose name holds one of the texts.
 
 Every run is a child forked from this process, which has imported the libraries but nothing of `transports`: to start an interpreter and
@@ -17,8 +17,10 @@ import signal
 import sys
 import tempfile
 import time
+import tomllib
 import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +29,6 @@ import hypothesis.strategies
 import msgpack
 import pytest
 from cobs import cobs
-from defences import MUTANTS, Mutant
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 COPIED: Final = ("pyproject.toml", "conftest.py")
@@ -36,6 +37,24 @@ TEST_S: Final = 30
 """A mutant may make its test run for ever; that counts as noticed."""
 FAILED: Final = int(pytest.ExitCode.TESTS_FAILED)
 """Other exit codes mean that the test did not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One defence less; the fields of defences.toml."""
+
+    name: str
+    file: str
+    text: str
+    replacement: str
+    test: str
+
+
+def read_mutants() -> list[Mutant]:
+    """Those that the command line names, or all."""
+    entries = tomllib.loads((Path(__file__).parent / "defences.toml").read_text())["defence"]
+    mutants = [Mutant(**entry) for entry in entries]
+    return [mutant for mutant in mutants if not sys.argv[1:] or any(text in mutant.name for text in sys.argv[1:])]
 
 
 class Run:
@@ -135,7 +154,7 @@ def tell(mutant: Mutant, reason: str | None, results: dict[str, str | None]) -> 
 
 def main() -> int:
     started = time.monotonic()
-    chosen = [mutant for mutant in MUTANTS if not sys.argv[1:] or any(text in mutant.name for text in sys.argv[1:])]
+    chosen = read_mutants()
     with tempfile.TemporaryDirectory(prefix="wirelet-mutants-") as directory:
         template = Path(directory)
         make_template(template)

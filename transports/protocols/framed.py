@@ -43,6 +43,7 @@ from transports.protocols.requests import MAX_OPEN_REQUESTS, OpenRequest, Reques
 from transports.wire import messages
 from transports.wire.gateway_session import GatewaySession, Joining
 from transports.wire.numbers import Code, Method
+from transports.wire.receive_stream import MAX_CREDIT_BYTES
 
 MAX_PAGES: Final = 1024
 """Of one LIST or INVENTORY; a device that always says `next` is broken."""
@@ -52,7 +53,8 @@ MAX_MTU_DEFAULT: Final = 1024
 class FramedProtocol:
     """See transports.protocol.DeviceProtocol for the contract of each method.
 
-    line_bytes_per_s bounds how long one of our frames occupies the line; None: a line that is faster than that matters.
+    line_bytes_per_s bounds how long one of our frames occupies the line; None: a line that is faster than that matters. credit_bytes is
+    how much LOG may arrive before it is stored: the memory that one device can take.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class FramedProtocol:
         keepalive_s: float = 1.0,
         line_bytes_per_s: float | None = None,
         mtu: int = MAX_MTU_DEFAULT,
+        credit_bytes: int = MAX_CREDIT_BYTES,
         rng: random.Random,
     ) -> None:
         self._session = GatewaySession(
@@ -72,6 +75,7 @@ class FramedProtocol:
             keepalive_s=keepalive_s,
             mtu=mtu,
             line_bytes_per_s=line_bytes_per_s,
+            credit_bytes=credit_bytes,
             rng=rng,
         )
         self._counters = Counters()

@@ -30,6 +30,7 @@ from transports.protocol import (
 )
 from transports.protocols.framed import FramedProtocol
 from transports.wire.control_channel import earliest
+from transports.wire.records import MAX_RECORD_BYTES
 
 STORE_STEP_S = 0.0015
 """Between receive and ring, ring and checkpoint, checkpoint and stored()."""
@@ -75,9 +76,10 @@ class Disk:
 class ModelGateway:
     """One process of the gateway."""
 
-    def __init__(self, disk: Disk, seed: int, now: float) -> None:
+    def __init__(self, disk: Disk, seed: int, credit_bytes: int) -> None:
         self.disk = disk
-        self.core = FramedProtocol(disk.checkpoint, gateway_id=1, mtu=243, rng=random.Random(seed))
+        self._credit_bytes = credit_bytes
+        self.core = FramedProtocol(disk.checkpoint, gateway_id=1, mtu=243, credit_bytes=credit_bytes, rng=random.Random(seed))
         self._storing: list[Output] = []
         self._phase = 0
         self._phase_at: float | None = None
@@ -116,6 +118,7 @@ class ModelGateway:
             match event:
                 case Output():
                     self._storing.append(event)
+                    self._check_memory()
                     if self._phase_at is None:
                         self._phase_at = now + STORE_STEP_S
                 case Joined():
@@ -133,6 +136,12 @@ class ModelGateway:
                     assert not self.open, f"requests without an end: {self.open}"
                 case _:
                     pass
+
+    def _check_memory(self) -> None:
+        """What is not stored is bounded by the credit, whatever the device sends; half a record more may have been stored before."""
+        records = (item for output in self._storing for item in output.items if isinstance(item, Record))
+        unstored = sum(record.end - record.offset for record in records)
+        assert unstored <= self._credit_bytes + MAX_RECORD_BYTES, f"{unstored} bytes are not stored"
 
     def _end(self, request_id: RequestId) -> Request:
         assert request_id not in self.ended, f"{request_id} ended twice"

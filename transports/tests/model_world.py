@@ -2,7 +2,7 @@
 
 Laws: per epoch what was delivered and what was declared lost is what was produced, in order and without overlap (exactly for the last
 epoch, up to an unknown tail for earlier ones); content is right; each (wid, gen) starts at most once; every request ends; requests
-are seen at most once and in order; both ends agree on workloads when all is quiet.
+are seen at most once and in order; both ends agree on workloads when all is quiet; what is not stored is bounded by the credit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ SETTLE_S = 60.0
 class World:
     """Drive it with the methods below; then settle() and check()."""
 
-    def __init__(self, seed: int, *, overflow: Overflow = Overflow.REFUSE, first_offset: int = 0, ring_bytes: int = 2048) -> None:
+    def __init__(
+        self, seed: int, *, overflow: Overflow = Overflow.REFUSE, first_offset: int = 0, ring_bytes: int = 2048, credit_bytes: int = 65535
+    ) -> None:
         self._rng = random.Random(seed)
         self.now = 1000.0
         self.witness = Witness()
@@ -43,7 +45,8 @@ class World:
         self.disk = Disk()
         self.up, self.down = Direction(self._rng), Direction(self._rng)
         self.is_plugged = False
-        self.gateway = ModelGateway(self.disk, self._rng.getrandbits(32), self.now)
+        self._credit_bytes = credit_bytes
+        self.gateway = ModelGateway(self.disk, self._rng.getrandbits(32), credit_bytes)
         self.plug()
 
     # -- things that happen
@@ -66,7 +69,7 @@ class World:
         self.gateway.take_events(self.now)
         for _ in range(steps):
             self.gateway.store_step(self.now)
-        self.gateway = ModelGateway(self.disk, self._rng.getrandbits(32), self.now)
+        self.gateway = ModelGateway(self.disk, self._rng.getrandbits(32), self._credit_bytes)
         if self._rng.random() < 0.5:
             self.up.cut()
         if self.is_plugged:

@@ -20,6 +20,8 @@ from transports.wire.send_stream import Overflow
 
 RUNS = int(os.environ.get("WIRELET_MODEL_RUNS", "0"))
 FIRST_OFFSETS = (0, 0, (1 << 31) - 700, (1 << 32) - 700)
+RINGS_BYTES = (512, 2048)
+CREDITS_BYTES = (100, 600, 65535)
 WIDS = (1, 2, 3)
 SPANS_S = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.4, 1.2, 3.5)
 BAD_CABLES = (
@@ -41,10 +43,11 @@ class Schedule(RuleBasedStateMachine):
         seed=st.integers(0, 2**32 - 1),
         overflow=st.sampled_from(Overflow),
         first_offset=st.sampled_from(FIRST_OFFSETS),
-        ring_bytes=st.sampled_from((512, 2048)),
+        ring_bytes=st.sampled_from(RINGS_BYTES),
+        credit_bytes=st.sampled_from(CREDITS_BYTES),
     )
-    def begin(self, seed: int, overflow: Overflow, first_offset: int, ring_bytes: int) -> None:
-        self.world = World(seed, overflow=overflow, first_offset=first_offset, ring_bytes=ring_bytes)
+    def begin(self, seed: int, overflow: Overflow, first_offset: int, ring_bytes: int, credit_bytes: int) -> None:
+        self.world = World(seed, overflow=overflow, first_offset=first_offset, ring_bytes=ring_bytes, credit_bytes=credit_bytes)
 
     @rule(seconds=st.sampled_from(SPANS_S))
     def time_passes(self, seconds: float) -> None:
@@ -102,7 +105,7 @@ class Schedule(RuleBasedStateMachine):
 
 TestSchedule = pytest.mark.timeout(0 if RUNS else 120)(Schedule.TestCase)
 TestSchedule.settings = settings(
-    max_examples=RUNS or 60,
+    max_examples=RUNS or 500,
     stateful_step_count=30,
     deadline=None,
     database=None,
@@ -114,7 +117,11 @@ def random_schedule(seed: int, steps: int = 60) -> World:
     """The same rules from a generator: cheaper than hypothesis, so more of them fit."""
     rng = random.Random(seed)
     world = World(
-        rng.getrandbits(32), overflow=rng.choice(list(Overflow)), first_offset=rng.choice(FIRST_OFFSETS), ring_bytes=rng.choice((512, 2048))
+        rng.getrandbits(32),
+        overflow=rng.choice(list(Overflow)),
+        first_offset=rng.choice(FIRST_OFFSETS),
+        ring_bytes=rng.choice(RINGS_BYTES),
+        credit_bytes=rng.choice(CREDITS_BYTES),
     )
     for _ in range(steps):
         random_step(world, rng)
@@ -157,7 +164,7 @@ def random_step(world: World, rng: random.Random) -> None:
 
 
 @pytest.mark.timeout(0 if RUNS else 120)
-@pytest.mark.parametrize("seed", range(max(RUNS // 10, 10)))
+@pytest.mark.parametrize("seed", range(max(RUNS // 10, 30)))
 def test_laws_hold_on_random_schedules(seed: int) -> None:
     for part in range(10):
         random_schedule(seed * 10 + part)

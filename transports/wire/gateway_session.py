@@ -113,9 +113,10 @@ class GatewaySession:
         mtu: int,
         line_bytes_per_s: float | None,
         rng: random.Random,
+        credit_bytes: int = MAX_CREDIT_BYTES,
     ) -> None:
         self.known = Identity.from_checkpoint(checkpoint)
-        self.log = ReceiveStream(MAX_CREDIT_BYTES, offset=checkpoint.stored if checkpoint else 0)
+        self.log = ReceiveStream(credit_bytes, offset=checkpoint.stored if checkpoint else 0)
         self.sessions = 0
         self.retransmits = 0
         self._listener = listener
