@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,12 @@ import pytest
 from gateway.devices.ledger import Entry
 from gateway.devices.output import DeviceOutput
 from gateway.devices.runs import Runs
-from gateway.logs.checkpoint import CheckpointFile
+from gateway.logs.checkpoint import CheckpointFile, SavedCheckpoint
 from gateway.logs.clock import SystemClock
 from gateway.logs.reader import LogOptions, read
 from gateway.logs.store import AttemptKey, DeviceKey, LogKey, LogStore
 from transports.protocol import Checkpoint, ClockSample, Gap, GapReason, Output, Record, RecordKind
+from transports.wire.offsets import MAX_OFFSET
 
 SECOND_NS = 1_000_000_000
 NOW_NS = 1_000 * SECOND_NS
@@ -107,3 +109,87 @@ async def test_a_gap_of_the_device_is_named_in_each_of_its_runs(desk: Desk) -> N
 async def test_lines_that_the_device_refused_are_a_gap_of_their_run(desk: Desk) -> None:
     desk.store(Record(0, 10, 9_000, 0, RecordKind.GAP, lost=(3, 60, GapReason.REFUSED)), end=10)
     assert "3 records, 60 bytes, refused by the device" in await desk.log(MAIN)
+
+
+# -- the order of writing
+
+
+class Killed(Exception):
+    """The process ended here."""
+
+
+class DyingCheckpoint(CheckpointFile):
+    """The kill comes between the rings and the checkpoint."""
+
+    dies = False
+
+    def save(self, value: SavedCheckpoint) -> None:
+        if self.dies:
+            raise Killed
+        super().save(value)
+
+
+async def test_a_kill_between_ring_and_checkpoint_acknowledges_nothing_and_doubles_nothing(tmp_path: Path) -> None:
+    def life() -> tuple[LogStore, DyingCheckpoint, DeviceOutput]:
+        logs = LogStore(tmp_path / "logs", budget_bytes=1 << 20)
+        logs.reopen_all()
+        checkpoint = DyingCheckpoint(tmp_path / "checkpoint")
+        return logs, checkpoint, DeviceOutput("board", logs, checkpoint, Runs([RUN]))
+
+    logs, checkpoint, output = life()
+    output.store(Output(5, (line(0, b"one"),), Checkpoint(1, 5, 10), CLOCK))
+    checkpoint.dies = True
+    with pytest.raises(Killed):
+        output.store(Output(5, (line(10, b"two"),), Checkpoint(1, 5, 20), CLOCK))
+    assert output.stored == 10
+    logs.close()
+    checkpoint.close()
+
+    logs, checkpoint, output = life()
+    assert output.saved() == Checkpoint(1, 5, 10)
+    output.store(Output(5, (line(10, b"two"), line(20, b"three")), Checkpoint(1, 5, 30), CLOCK))
+    pieces = [piece async for piece in read(logs, MAIN, LogOptions(), clock=SystemClock())]
+    assert b"".join(pieces) == b"one\ntwo\nthree\n"
+    logs.close()
+    checkpoint.close()
+
+
+async def test_a_checkpoint_of_another_epoch_says_nothing_about_this_one(desk: Desk) -> None:
+    desk.store(line(0, b"one"), end=10)
+    desk.output.begin_epoch(6)
+    assert desk.output.stored == 0
+    desk.runs.put(replace(RUN, gen=2, epoch=6))
+    desk.output.store(Output(6, (Record(0, 10, 9_000, 0, RecordKind.SYSTEM, start=(7, 2)), line(10, b"two")), Checkpoint(2, 6, 20), CLOCK))
+    assert await desk.log(MAIN) == "one\n"
+    assert await desk.log(AttemptKey("u1", "main", 2)) == "two\n"
+
+
+async def test_runs_that_follow_one_another_in_a_slot_are_told_apart_by_offset(desk: Desk) -> None:
+    desk.runs.put(replace(RUN, gen=2, start_off=20))
+    start = Record(20, 30, 9_000, 0, RecordKind.SYSTEM, start=(7, 2))
+    desk.store(line(0, b"of the first"), line(10, b"also"), start, line(30, b"of the second"), end=40)
+    assert await desk.log(MAIN) == "of the first\nalso\n"
+    assert await desk.log(AttemptKey("u1", "main", 2)) == "of the second\n"
+
+
+async def test_a_gap_before_a_run_is_not_its_gap(desk: Desk) -> None:
+    desk.runs.put(replace(RUN, uid="u2", wid=8, slot=1, start_off=100))
+    desk.store(Gap(0, 100, 4, GapReason.OVERWRITTEN), end=100)
+    assert "100 bytes" in await desk.log(MAIN)
+    assert await desk.log(AttemptKey("u2", "main", 1)) == ""
+
+
+async def test_a_gap_that_nobody_can_own_is_in_the_devices_log(desk: Desk) -> None:
+    desk.runs.forget("u1")
+    desk.store(Gap(0, 100, 4, GapReason.OVERWRITTEN), end=100)
+    assert "100 bytes" in await desk.log(DeviceKey("board"))
+
+
+@pytest.mark.parametrize("uptime_ms", [0, 1 << 31, (1 << 32) - 1])
+@pytest.mark.parametrize("reason", [0, 1, 77, (1 << 32) - 1])
+async def test_wild_numbers_of_a_device_are_stored_like_any(desk: Desk, uptime_ms: int, reason: int) -> None:
+    far = MAX_OFFSET - 10
+    wild = Record(0, 10, uptime_ms, 0, RecordKind.GAP, lost=((1 << 32) - 1, (1 << 32) - 1, reason))
+    desk.store(Record(0, 10, uptime_ms, 0, RecordKind.STDOUT, b"when?"), wild, Gap(10, far, None, reason), end=far)
+    assert "when?" in await desk.log(MAIN)
+    assert desk.output.stored == far
