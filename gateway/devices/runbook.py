@@ -71,7 +71,7 @@ class RunBook:
     # -- attempts
 
     async def intend(self, entry: Entry) -> None:
-        """Durable on return: now START may be sent. Raises LedgerFailed."""
+        """Durable on return: now START may be sent. Not told: who intends knows. Raises LedgerFailed."""
         await self._ledger.put(entry)
         self.runs.put(entry)
         self.slots.begins(entry.uid)
@@ -79,7 +79,6 @@ class RunBook:
             await self._ledger.forget_attempt(old.uid, old.container, old.gen)
             self.runs.drop(old)
             self._logs.release_attempt(_log_key(old))
-        self._changed(PodUid(entry.uid))
 
     async def withdraw(self, run: RunKey) -> None:
         """The device said that it does not start this: the intent never was. Nothing if it has been confirmed. Raises LedgerFailed."""
@@ -108,8 +107,10 @@ class RunBook:
         await self._change(run, confirmed)
 
     async def stopping(self, run: RunKey) -> None:
+        """A stop was asked for. Not told: who asked knows."""
         is_running = AttemptState.RUNNING.value
-        await self._change(run, lambda entry: replace(entry, state=AttemptState.STOPPING.value) if entry.state == is_running else entry)
+        stopping = AttemptState.STOPPING.value
+        await self._change(run, lambda entry: replace(entry, state=stopping) if entry.state == is_running else entry, is_told=False)
 
     async def exited(self, run: RunKey, end: Exit) -> None:
         """It has ended and its log is complete or declared lost."""
@@ -161,7 +162,7 @@ class RunBook:
 
     # -- private
 
-    async def _change(self, run: RunKey, change: Callable[[Entry], Entry]) -> None:
+    async def _change(self, run: RunKey, change: Callable[[Entry], Entry], *, is_told: bool = True) -> None:
         """Make a change of a live attempt, from its newest state: durable, then seen, then told."""
         async with self._turn(run):
             entry = self.runs.of_run(run)
@@ -175,7 +176,8 @@ class RunBook:
             self.runs.put(told)
             if not is_live(told):
                 self._logs.close_attempt(_log_key(told))
-        self._changed(PodUid(told.uid))
+        if is_told:
+            self._changed(PodUid(told.uid))
 
     def _turn(self, run: RunKey) -> anyio.Lock:
         return self._turns.setdefault(run, anyio.Lock())

@@ -149,10 +149,11 @@ class DeviceWorkloads:
         places = self._book.slots.places(uid)
         is_init = container in claims.inits
         usages = self._book.slots.usages()
+        own = {place.device for place in places.values()}
         views = []
         for board in self._boards.values():
             used, ending = usages.get(board.name, (0, 0))
-            takes_over = not self._book.slots.needs_another(uid, Place(board.name, is_init))
+            takes_over = board.name in own and not self._book.slots.needs_another(uid, Place(board.name, is_init))
             views.append(board.view(used - takes_over, ending))
         name = choose(views, claims, container, {name: place.device for name, place in places.items()})
         place = Place(name, is_init)
