@@ -57,6 +57,18 @@ def test_how_a_program_ended_is_the_termination_message(lab: PodLab) -> None:
     assert rebooted["containerID"].startswith("wirelet://")
 
 
+@pytest.mark.parametrize("policy", ["Always", "Never"])
+def test_a_new_image_for_a_running_pod_replaces_its_program(lab: PodLab, policy: str) -> None:
+    lab.run("pod", "counter", restartPolicy=policy, container=lab.own())
+    before = lab.wait_for_pod("pod", is_ready)
+    lab.kubectl("set", "image", "pod/pod", "main=hello")
+    after = lab.wait_for_pod("pod", lambda pod: container(pod)["image"] == "hello" and is_ready(pod))
+    assert container(after)["restartCount"] == 1
+    assert assigned(after) == assigned(before)
+    assert container(after)["lastState"]["terminated"]["containerID"] == container(before)["containerID"]
+    lab.wait(lambda: lab.kubectl("logs", "pod").startswith("hello"), "the log of the new program")
+
+
 # -- several containers
 
 
@@ -84,6 +96,16 @@ def test_a_failed_init_container_keeps_the_others_from_running(lab: PodLab) -> N
     again = lab.wait_for_pod("always", lambda pod: init(pod, "a").get("restartCount", 0) >= 1)
     assert again["status"]["phase"] == "Pending"
     assert container(again)["restartCount"] == 0
+
+
+@pytest.mark.parametrize("request_in_init", [False, True])
+def test_init_containers_use_the_slot_that_is_there_for_the_others(lab: PodLab, request_in_init: bool) -> None:
+    more = lab.own() if request_in_init else {}
+    lab.run("pod", "hello", container=lab.own(), initContainers=[{"name": "a", "image": "echo", "args": ["first"], **more}])
+    pod = lab.wait_for_pod("pod", is_ready)
+    assert assigned(pod) in OWN  # it has one slot
+    assert init(pod, "a")["state"]["terminated"]["reason"] == "Completed"
+    assert lab.kubectl("logs", "pod", "-c", "a") == "first\n"
 
 
 def test_containers_that_request_boards_have_one_each(lab: PodLab) -> None:

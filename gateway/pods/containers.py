@@ -44,10 +44,11 @@ class ContainerStatuses:
         state, shown = self._state(container, history, last)
         earlier = ran if shown is None else ran[:-1]
         is_running = "running" in state
+        image = (self.memory.image_of(container.name, last.gen) if last else None) or container.image
         status: JsonObject = {
             "name": container.name,
-            "image": container.image,
-            "imageID": container.image if last else "",
+            "image": image,
+            "imageID": image if last else "",
             "restartCount": last.gen - 1 if last else 0,
             "state": state,
             "lastState": {"terminated": self._terminated(earlier[-1])} if earlier and earlier[-1].state is AttemptState.EXITED else {},
@@ -67,7 +68,8 @@ class ContainerStatuses:
         if last.state is not AttemptState.EXITED:
             running = {"startedAt": format_time(last.started_at)} if last.started_at is not None else {}
             return {"running": running}, last
-        if history[-1].state is AttemptState.INTENDED or (self.will_run and should_restart(self.pod, container, last)):
+        restarts = self.will_run and should_restart(self.pod, container, last, self.memory.replaced)
+        if history[-1].state is AttemptState.INTENDED or restarts:
             return self._waiting(container), None
         return {"terminated": self._terminated(last)}, last
 

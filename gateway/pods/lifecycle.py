@@ -92,10 +92,11 @@ def _stops(attempts: Mapping[str, Sequence[Attempt]], memory: PodMemory, grace_s
 
 
 def _plan_running(desired: PodView, attempts: dict[str, Sequence[Attempt]], memory: PodMemory, now: float) -> Plan:
-    actions: list[Action] = []
+    outdated = {name: history for name, history in attempts.items() if memory.replaced.get(name) == history[-1].gen}
+    actions: list[Action] = [*_stops(outdated, memory, desired.grace_s)]
     wake_ups = [] if memory.deadline_at is None else [memory.deadline_at]
     for container in _startable(desired, attempts):
-        start = _start(desired, container, attempts.get(container.name, ()))
+        start = _start(desired, container, attempts.get(container.name, ()), memory)
         if start is None:
             continue
         due = [at for at in (memory.may_start_at(container.name), _restart_at(start, memory)) if at is not None]
@@ -119,14 +120,14 @@ def _startable(desired: PodView, attempts: dict[str, Sequence[Attempt]]) -> Sequ
     return desired.containers
 
 
-def _start(desired: PodView, container: ContainerView, history: Sequence[Attempt]) -> StartContainer | None:
+def _start(desired: PodView, container: ContainerView, history: Sequence[Attempt], memory: PodMemory) -> StartContainer | None:
     if not history:
         return StartContainer(container.name, 1)
     last = history[-1]
     if last.state is AttemptState.INTENDED:
         # Nobody confirmed it: start is idempotent for the same gen, and the devices know whether it ran.
         return StartContainer(container.name, last.gen)
-    if last.state is AttemptState.EXITED and should_restart(desired, container, last):
+    if last.state is AttemptState.EXITED and should_restart(desired, container, last, memory.replaced):
         return StartContainer(container.name, last.gen + 1)
     return None
 

@@ -76,6 +76,10 @@ class PodMemory:
     kicked_at: float | None = None
     """When something changed that may let a refused container start."""
     stops: dict[str, Stopping] = field(default_factory=dict)
+    images: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Container -> its newest attempt that started, and the image that attempt runs."""
+    replaced: dict[str, int] = field(default_factory=dict)
+    """Container -> the attempt that was running when the image in its spec became another one: it ends, and the next one begins."""
     failure: Failure | None = None
     deadline_at: float | None = None
     """When activeDeadlineSeconds are over."""
@@ -97,18 +101,34 @@ class PodMemory:
         """Take note of what is seen now. Call before plan and status."""
         self.grace_s = pod.grace_s
         for name, history in attempts.items():
+            self._compare_image(pod, name, history[-1])
             ended = [attempt for attempt in history if attempt.state is AttemptState.EXITED]
             known = self.ended.get(name)
             if ended and (known is None or known.gen != ended[-1].gen):
-                self.streaks[name] = streak(ended, self.streaks.get(name))
+                was_replaced = self.replaced.get(name) == ended[-1].gen
+                self.streaks[name] = Streak(ended[-1].gen, 0) if was_replaced else streak(ended, self.streaks.get(name))
                 self.ended[name] = Ended(ended[-1].gen, now - _age_s(ended[-1].finished_at, now_wall))
         self._check_deadline(pod, attempts, now, now_wall)
         self._look_at_link(observed.connected, now)
 
+    def image_of(self, container: str, gen: int) -> str | None:
+        """What that attempt runs; None when nobody remembers."""
+        known_gen, image = self.images.get(container, (0, ""))
+        return image if known_gen == gen else None
+
+    def _compare_image(self, pod: PodView, name: str, last: Attempt) -> None:
+        container = pod.container(name)
+        told = pod.container_status(name) or {}
+        if self.image_of(name, last.gen) is None and told.get("image") and int(told.get("restartCount") or 0) + 1 == last.gen:
+            self.images[name] = (last.gen, str(told["image"]))  # from an earlier life of the gateway
+        image = self.image_of(name, last.gen)
+        if last.state in (AttemptState.RUNNING, AttemptState.STOPPING) and not container.is_init and image not in (None, container.image):
+            self.replaced[name] = last.gen
+
     def _check_deadline(self, pod: PodView, attempts: Mapping[str, Sequence[Attempt]], now: float, now_wall: float) -> None:
         """activeDeadlineSeconds count from the pod's startTime."""
         self.deadline_at = None
-        if pod.active_deadline_s is None or self.failure or pod.is_terminal or pod.is_deleting or is_finished(pod, attempts):
+        if pod.active_deadline_s is None or self.failure or pod.is_terminal or pod.is_deleting or is_finished(pod, attempts, self.replaced):
             return
         self.deadline_at = min(self.first_seen, now - _age_s(pod.start_time, now_wall)) + pod.active_deadline_s
         if now >= self.deadline_at:

@@ -57,8 +57,13 @@ def _was_long(attempt: Attempt) -> bool:
     return attempt.finished_at - attempt.started_at > FORGIVEN_AFTER_S
 
 
-def should_restart(pod: PodView, container: ContainerView, ended: Attempt) -> bool:
-    """Whether container runs again after this end, sooner or later. An init container that succeeded never does."""
+def should_restart(pod: PodView, container: ContainerView, ended: Attempt, replaced: Mapping[str, int]) -> bool:
+    """Whether container runs again after this end, sooner or later. An init container that succeeded never does.
+
+    replaced: container -> the attempt that was stopped for a new image. It runs again whatever the policy is.
+    """
+    if replaced.get(container.name) == ended.gen:
+        return True
     failed = ended.exit_code != 0
     match pod.restart_policy:
         case RestartPolicy.NEVER:
@@ -71,17 +76,17 @@ def should_restart(pod: PodView, container: ContainerView, ended: Attempt) -> bo
             assert_never(other)
 
 
-def is_finished(pod: PodView, attempts: Mapping[str, Sequence[Attempt]]) -> bool:
+def is_finished(pod: PodView, attempts: Mapping[str, Sequence[Attempt]], replaced: Mapping[str, int]) -> bool:
     """Nothing of the pod runs and nothing of it will: the phase is Succeeded or Failed from now on."""
     latest = {name: history[-1] for name, history in attempts.items() if history}
     if any(attempt.state is not AttemptState.EXITED for attempt in latest.values()):
         return False
     for container in pod.init_containers:
         ended = latest.get(container.name)
-        if ended is not None and ended.exit_code != 0 and not should_restart(pod, container, ended):
+        if ended is not None and ended.exit_code != 0 and not should_restart(pod, container, ended, replaced):
             return True
     for container in pod.containers:
         ended = latest.get(container.name)
-        if ended is None or should_restart(pod, container, ended):
+        if ended is None or should_restart(pod, container, ended, replaced):
             return False
     return bool(pod.containers)

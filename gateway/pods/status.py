@@ -60,7 +60,7 @@ def build_status(
     status["conditions"] = conditions_of(
         desired,
         status,
-        has_sandbox=is_alive or (bool(attempts) and not has_ended and not is_finished(desired, attempts)),
+        has_sandbox=is_alive or (bool(attempts) and not has_ended and not is_finished(desired, attempts, memory.replaced)),
         has_initialized=has_initialized,
         disconnected=_disconnected(observed, attempts, memory) if is_alive else (),
     )

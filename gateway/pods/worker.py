@@ -169,7 +169,9 @@ class PodWorker:
         asked = memory.stops.get(container)
         memory.stops[container] = Stopping(gen, grace_s)
         if asked is None or asked.gen != gen:
-            self._sink.event(pod.object, NORMAL, "Killing", f"Stopping container {container}", container)
+            is_replaced = memory.replaced.get(container) == gen and not pod.is_deleting
+            why = f"Container {container} definition changed, will be restarted" if is_replaced else f"Stopping container {container}"
+            self._sink.event(pod.object, NORMAL, "Killing", why, container)
         await self._workloads.stop(pod.uid, container, grace_s)
 
     async def _start(self, pod: PodView, memory: PodMemory, container: ContainerView, gen: int) -> None:
@@ -209,6 +211,7 @@ class PodWorker:
         attempts = observed.attempts.get(container.name, ())
         if not attempts or attempts[-1].state is AttemptState.INTENDED:
             return  # the device has not said; plan asks again
+        memory.images[container.name] = (gen, container.image)
         device = observed.devices.get(container.name, "unknown")
         pulled = f'Container image "{container.image}" already present on device {device}'
         self._sink.event(pod.object, NORMAL, "Pulled", pulled, container.name)

@@ -400,6 +400,39 @@ async def test_one_hanging_device_does_not_hold_up_the_others() -> None:
         assert lab.api.phase(uid) == "Running"
 
 
+@pytest.mark.parametrize("policy", ["Always", "OnFailure", "Never"])
+async def test_a_new_image_replaces_the_program_whatever_the_policy(policy: str) -> None:
+    lab = Lab()
+    async with lab.running():
+        uid = await lab.create(pod(restartPolicy=policy))
+        lab.api.objects[uid]["spec"]["containers"][0]["image"] = "hang"
+        lab.devices.unhang.set()
+        lab.devices.changed(uid)
+        await idle()
+        assert lab.devices.stops == [(uid, "main", 30.0)]
+        assert lab.api.container(uid)["image"] == "hello"
+        lab.devices.end(uid)
+        await lab.clock.turn(1)
+        assert lab.devices.programs[uid, "main", 2].image == "hang"
+        assert lab.api.phase(uid) == "Running"
+        after = lab.api.container(uid)
+        assert (after["image"], after["restartCount"]) == ("hang", 1)
+        assert len(lab.devices.stops) == 1
+
+
+async def test_an_image_that_changed_while_the_gateway_was_down_replaces_the_program_too() -> None:
+    lab = Lab()
+    async with lab.running():
+        uid = await lab.create(pod())
+    lab.api.objects[uid]["spec"]["containers"][0]["image"] = "exit-3"
+    async with lab.running():
+        await idle()
+        assert lab.devices.stops == [(uid, "main", 30.0)]
+        lab.devices.end(uid)
+        await lab.clock.turn(1)
+        assert lab.devices.programs[uid, "main", 2].image == "exit-3"
+
+
 async def test_a_jump_of_the_wall_clock_moves_no_back_off() -> None:
     lab = Lab()
     async with lab.running():
