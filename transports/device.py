@@ -21,9 +21,11 @@ from transports.backoff import Backoff
 from transports.bell import Bell
 from transports.errors import DeviceError, LinkError, LinkNotFound, LinkTimeout, SessionLost
 from transports.link import Link, LinkOpener
+from transports.listed_first import ListedFirst
 from transports.protocol import (
     Answered,
     Away,
+    Checkpoint,
     Counters,
     DeviceProtocol,
     Event,
@@ -71,10 +73,13 @@ class Device:
         sink: DeviceSink,
         *,
         rng: random.Random,
+        checkpoint: Checkpoint | None = None,
         open_deadline_s: float = OPEN_DEADLINE_S,
         request_deadline_s: float = REQUEST_DEADLINE_S,
     ) -> None:
+        """checkpoint is the one that protocol was built from."""
         self.name = name
+        self._listed_first = ListedFirst(checkpoint)
         self._opener = opener
         self._protocol = protocol
         self._sink = sink
@@ -261,7 +266,8 @@ class Device:
             bytes_seen = self._unhandled_bytes
             events = self._protocol.events()
             for event in events:
-                await self._handle(event)
+                for ordered in self._listed_first.order(event):
+                    await self._handle(ordered)
             self._unhandled_bytes -= bytes_seen
             self._handled.ring()
             if not events:

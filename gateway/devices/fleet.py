@@ -131,14 +131,15 @@ class Fleet:
         self._checkpoints.append(checkpoint)
         output = DeviceOutput(section.name, logs, checkpoint, runs)
         opener, bytes_per_s = open_link(section, class_section)
+        saved = output.saved()
         protocol = FramedProtocol(
-            output.saved(),
+            saved,
             gateway_id=gateway_id,
             keepalive_s=class_section.keepalive,
             line_bytes_per_s=bytes_per_s,
             rng=random.Random(self._rng.getrandbits(64)),
         )
-        device = Device(section.name, opener, protocol, self.events, rng=random.Random(self._rng.getrandbits(64)))
+        device = Device(section.name, opener, protocol, self.events, rng=random.Random(self._rng.getrandbits(64)), checkpoint=saved)
         self._openers.append(opener)
         self._devices.append(device)
         power = class_section.hooks.power
