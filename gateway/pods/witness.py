@@ -1,12 +1,14 @@
 """What is known of a pod's attempts from all who saw them: the devices and the ledger first, then the status the API server holds. Pure.
 
 A container that the API says ran, and that no ledger and no device remembers, is never started as if it were new: its end is unknown
-(ContainerStatusUnknown, 137), and restartPolicy decides. Ask only when the devices have settled: before, silence means nothing.
+(ContainerStatusUnknown, 137), and restartPolicy decides. A start that was once told keeps its time: a ledger that lost it has only the
+time at which the run was found. Ask only when the devices have settled: before, silence means nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from gateway.pods.seams import Attempt, AttemptState, JsonObject, PodObservation
@@ -27,12 +29,20 @@ def witnessed(pod: PodView, observed: PodObservation) -> dict[str, Sequence[Atte
         if told and history:
             before = [attempt for attempt in told if attempt.gen < history[0].gen]
             after = [attempt for attempt in told if attempt.gen > history[-1].gen]
-            history = (*before, *history, *after)
+            history = (*before, *(_with_start(attempt, told) for attempt in history), *after)
         elif told:
             history = told
         if history:
             attempts[container.name] = history
     return attempts
+
+
+def _with_start(attempt: Attempt, told: Sequence[Attempt]) -> Attempt:
+    at = next((before.started_at for before in told if before.container_id == attempt.container_id), None)
+    # The API knows whole seconds; what differs by less is the same.
+    if at is None or (attempt.started_at is not None and 0 <= attempt.started_at - at < 1):
+        return attempt
+    return replace(attempt, started_at=at)
 
 
 def _told_by(status: JsonObject) -> Sequence[Attempt]:

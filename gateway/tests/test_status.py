@@ -64,6 +64,14 @@ def test_a_running_pod_as_a_whole() -> None:
     }
 
 
+@pytest.mark.parametrize(("found_at", "shown_at"), [(WALL + 90, WALL), (None, WALL), (WALL + 0.5, WALL + 0.5)])
+def test_a_start_that_was_told_keeps_its_time_when_the_ledger_lost_it(found_at: float | None, shown_at: float) -> None:
+    desired = pod()
+    desired["status"] = status_of(desired, {"main": [attempt()]})
+    found = PodObservation({"main": [attempt(started_at=found_at)]}, {"main": "board-a"}, True)
+    assert witnessed(PodView(desired), found)["main"][0].started_at == shown_at
+
+
 def test_a_restarted_container_shows_its_last_end() -> None:
     status = status_of(pod(), {"main": [attempt(4, "exited", exit_code=1, reason="DevicePanic"), attempt(5)]})
     container = status["containerStatuses"][0]
