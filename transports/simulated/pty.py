@@ -16,6 +16,7 @@ import anyio
 import anyio.lowlevel
 
 READ_BYTES: Final = 65536
+PTY_FOLDER: Final = "/dev/pts/"
 
 
 class PtyPort:
@@ -35,7 +36,7 @@ class PtyPort:
         """Raises FileExistsError when something other than a link is at the path, and OSError for what the system refuses."""
         if self.is_plugged:
             return
-        if os.path.lexists(self.path) and not os.path.islink(self.path):
+        if os.path.lexists(self.path) and not _is_our_link(self.path):
             raise FileExistsError(f"{self.path} exists and is no link of a simulated device")
         self._master, self._slave = os.openpty()
         try:
@@ -87,6 +88,11 @@ class PtyPort:
                     await anyio.wait_writable(master)
                 except anyio.ClosedResourceError:
                     return
+
+
+def _is_our_link(path: str) -> bool:
+    """A link to a pty: what an earlier run, perhaps a killed one, left here."""
+    return os.path.islink(path) and os.readlink(path).startswith(PTY_FOLDER)
 
 
 def _replace_link(path: str, target: str) -> None:

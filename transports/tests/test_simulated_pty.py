@@ -107,6 +107,14 @@ async def test_a_file_in_the_way_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == "precious"
 
 
+async def test_a_link_to_something_else_is_not_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "board"
+    path.symlink_to("/dev/null")
+    with pytest.raises(FileExistsError, match="no link of a simulated device"):
+        PtyPort(str(path)).plug()
+    assert os.readlink(path) == "/dev/null"
+
+
 async def test_somebody_elses_link_is_left_alone(port: PtyPort) -> None:
     os.unlink(port.path)
     os.symlink("/dev/null", port.path)
