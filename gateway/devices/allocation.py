@@ -95,7 +95,7 @@ def _without_request(candidates: Sequence[DeviceView], own: Set[str]) -> str:
         raise StartRefused("CreateContainerConfigError", f"the container requests no device; request one of: {classes}")
     free = [device for device in open_to_all if device.free > 0]
     if not free:
-        raise StartRefused("DeviceBusy", "every slot of the shared classes is taken")
+        raise StartRefused("DeviceBusy", "every slot of the shared classes is taken, or on a device that is dirty")
     return _best(free, own)
 
 
