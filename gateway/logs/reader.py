@@ -80,7 +80,7 @@ class _Reading:
         self._cursor: Cursor | None = None
         self._stop_seq: int | None = None
         """Where a reader that does not follow ends, however fast the log grows."""
-        self._renderer = Renderer(timestamps=options.timestamps, offset_ns=_offset_ns(clock), since_ns=_since_ns(options, clock))
+        self._renderer = Renderer(timestamps=options.timestamps, offset_ns=clock.offset_ns(), since_ns=_since_ns(options, clock))
 
     def next_piece(self) -> bytes | None:
         """What is there, perhaps nothing to show; None when all was read."""
@@ -116,7 +116,7 @@ class _Reading:
         wait_s = PARTIAL_FLUSH_S if self._renderer.has_unfinished else None
         with anyio.move_on_after(wait_s) as scope:
             await self._log.changed()
-        self._renderer.offset_ns = _offset_ns(self._clock)
+        self._renderer.offset_ns = self._clock.offset_ns()
         return self._renderer.flush() if scope.cancelled_caught else b""
 
     def end(self) -> bytes:
@@ -133,10 +133,6 @@ class _Reading:
         return self._renderer.gap(lost._replace(records=records, size_bytes=size, from_ns=self._cursor.stamp_ns))
 
 
-def _offset_ns(clock: Clock) -> int:
-    return clock.wall_ns() - clock.boot_ns()
-
-
 def _since_ns(options: LogOptions, clock: Clock) -> int | None:
     """The bound on the boot clock."""
     bounds: list[int] = []
@@ -144,5 +140,5 @@ def _since_ns(options: LogOptions, clock: Clock) -> int | None:
         bounds.append(clock.boot_ns() - options.since_seconds * _NS)
     if options.since_time is not None:
         whole = options.since_time.replace(microsecond=0)
-        bounds.append(int(whole.timestamp()) * _NS + options.since_time.microsecond * 1000 - _offset_ns(clock))
+        bounds.append(int(whole.timestamp()) * _NS + options.since_time.microsecond * 1000 - clock.offset_ns())
     return max(bounds, default=None)

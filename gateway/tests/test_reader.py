@@ -31,8 +31,8 @@ class FixedClock:
     def boot_ns(self) -> int:
         return self.now_ns
 
-    def wall_ns(self) -> int:
-        return NOON + self.now_ns
+    def offset_ns(self) -> int:
+        return NOON
 
 
 @pytest.fixture
