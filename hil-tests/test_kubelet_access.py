@@ -23,6 +23,7 @@ from gateway.kube.api import KubeApi
 from gateway.kubelet.auth import Gatekeeper
 from gateway.kubelet.listeners import listen_tcp
 from gateway.kubelet.routes import Endpoint, kubelet_routes
+from gateway.kubelet.seams import ContainerLogs, PodDirectory
 from gateway.kubelet.server import HttpServer
 from gateway.kubelet.tls import serving_tls
 from gateway.tests.endpoint_fakes import FakeLogs, FakePods, FixedVitals, pod, serving
@@ -52,7 +53,7 @@ class Caller:
 
 
 @contextlib.asynccontextmanager
-async def endpoint(control_plane: ControlPlane, node: str, pods: FakePods, logs: FakeLogs) -> AsyncIterator[Caller]:
+async def endpoint(control_plane: ControlPlane, node: str, pods: PodDirectory, logs: ContainerLogs) -> AsyncIterator[Caller]:
     kubeconfig = await to_thread.run_sync(control_plane.node_identity, node)
     cert, key = await to_thread.run_sync(control_plane.serving_certificate, node)
     ca = control_plane.client_ca_file
