@@ -148,6 +148,21 @@ def test_ring_without_a_name_cannot_have_been_stored() -> None:
     assert not gateway.firmware.session.in_session
 
 
+@pytest.mark.parametrize("granted", [0xAAAA, 0xBBBB])
+def test_id_of_a_boot_that_ended_is_not_taken(granted: int) -> None:
+    """A WELCOME for the boot before, stuck in a stalled cable while the device reset: as that boot it would be believed to run still."""
+    first = GatewayPeer()
+    first.join(boot_id=0xAAAA)
+    second = GatewayPeer(firmware=Firmware(CONFIG, T0, retained=first.firmware.session.retained(), uptime_ms=400))
+    second.join(boot_id=0xBBBB)
+    third = GatewayPeer(firmware=Firmware(CONFIG, T0, retained=second.firmware.session.retained(), uptime_ms=400))
+    third.hellos()
+    third.say_dgram(0, third.welcome(400, boot_id=granted, stored=0))
+    assert third.firmware.joined == 0
+    third.say_dgram(0, third.welcome(400, boot_id=0xCCCC, stored=0))
+    assert third.firmware.joined == 1
+
+
 def test_ready_goes_before_everything_else() -> None:
     gateway = GatewayPeer()
     lines(gateway.firmware, 20)

@@ -94,6 +94,8 @@ class Retained:
 
     log: SendStream
     epoch: int
+    boot_id: int = 0
+    """Of the boot that ended. It names nobody any more, but a late WELCOME may still grant it."""
 
 
 @dataclass(slots=True)
@@ -122,6 +124,7 @@ class DeviceSession:
         self.config = config
         self.boot_id = 0
         self.epoch = retained.epoch if retained else 0
+        self._past_boot_id = retained.boot_id if retained else 0
         frame_s = 0.0 if config.line_bytes_per_s is None else (config.mtu + HEADER_BYTES + FCS_BYTES + 2) / config.line_bytes_per_s
         self._frame_s = frame_s
         self._lossy = not config.caps & Caps.RLOG
@@ -214,7 +217,7 @@ class DeviceSession:
 
     def retained(self) -> Retained:
         """What a warm reset leaves to the next DeviceSession; this one must not be used any more."""
-        return Retained(self.log, self.epoch)
+        return Retained(self.log, self.epoch, self.boot_id or self._past_boot_id)
 
     # -- bytes in
 
@@ -282,10 +285,14 @@ class DeviceSession:
             return None
 
     def _answers_a_hello(self, welcome: Welcome, now: float) -> bool:
-        """Its echo lies between the first HELLO since the last session and now: it is no relic of an earlier boot or session."""
+        """It is no relic of an earlier boot or session: its echo lies between the first HELLO since the last session and now.
+
+        Uptimes of two boots overlap, so a boot without an id also refuses what only an earlier one can have been told: something stored
+        of a ring that has no name yet, and the id of a boot that ended.
+        """
         first = self._first_hello_ms
-        if welcome.stored is not None and not (self.boot_id or self.epoch):
-            return False  # nobody can have stored anything of a ring without a name: this answers an earlier boot at the same uptime
+        if not self.boot_id and (welcome.boot_id in (self.epoch, self._past_boot_id) or (welcome.stored is not None and not self.epoch)):
+            return False
         return first is not None and distance(welcome.echo_ms, first) >= 0 and distance(self.uptime_ms(now), welcome.echo_ms) >= 0
 
     def _join(self, welcome: Welcome, now: float) -> None:
