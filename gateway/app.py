@@ -7,10 +7,13 @@ stay for the next start.
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +132,7 @@ async def run_in_cluster(configuration: Configuration, directories: Directories)
     node, server = configuration.node, configuration.server
     if configuration.cluster is None:
         raise ConfigError([("cluster.kubeconfig", "is required; or run with --standalone")])
+    tell_if_shared(configuration.cluster.kubeconfig)
     gateway = Gateway(configuration, directories)
     tls = await serving_tls(
         cert_file=server.cert_file,
@@ -149,6 +153,14 @@ async def run_in_cluster(configuration: Configuration, directories: Directories)
                 await cluster.run(listener.getsockname()[1], is_self_signed=tls.is_self_signed)
 
         await gateway.run(cluster.source, cluster.sink, cluster, surroundings, cluster.families, cluster.node_object)
+
+
+def tell_if_shared(kubeconfig: str) -> None:
+    """Whoever reads it is this node. Told and not refused: distributions make files that a group may read."""
+    with suppress(OSError):  # that it cannot be read is told by who reads it
+        mode = stat.S_IMODE(os.stat(kubeconfig).st_mode)
+        if mode & 0o077:
+            _logger.warning("others may use the kubeconfig: chmod 600", extra={"path": kubeconfig, "why": f"mode {mode:04o}"})
 
 
 async def _end_on_signal(scope: anyio.CancelScope) -> None:

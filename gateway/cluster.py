@@ -39,6 +39,7 @@ class Cluster:
         self.sink: StatusSink = KubeStatusSink(api, self._pods, self._events)
         self._lease = NodeLease(api, name, self._node.uid)
         self._controller = NodeController(self._node, self._facts, pods_gone=lambda: not self._fleet.workloads.known_pods())
+        self._looping: set[str] = set()
         self._port = 0
         self._conditions: tuple[NodeCondition, ...] = ()
         self._fleet_moved = anyio.Event()
@@ -81,6 +82,16 @@ class Cluster:
     def _fleet_changed(self) -> None:
         self._controller.changed()
         self._fleet_moved.set()
+        self._tell_loops()
+
+    def _tell_loops(self) -> None:
+        """Events for `kubectl describe node`: a device's restarts in a loop, and their end."""
+        looping = {board.name for board in self._fleet.boards.values() if board.steadiness.is_looping}
+        for name in sorted(looping - self._looping):
+            self._events.node_event("Warning", "DeviceRestarting", f"Device {name} restarts, or loses its connection, again and again")
+        for name in sorted(self._looping - looping):
+            self._events.node_event("Normal", "DeviceSteady", f"Device {name} restarts no more")
+        self._looping = looping
 
     async def _watch_grace(self) -> None:
         """Look at the node again when the grace of a device that is away ends."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any, Final
@@ -45,6 +46,9 @@ def test_a_boot_loop_is_told_and_floods_nothing(lab: Lab) -> None:
     node = lab.wait_for_node(lambda node: "again and again" in condition(node, "DeviceProblem").get("message", ""))
     assert condition(node, "DeviceProblem")["message"].startswith("board-0: ")
     assert node["status"]["allocatable"][lab.resource] == "4"  # of 8: nothing new is sent to it
+
+    described = lab.control_plane.kubectl("describe", "node", lab.node)
+    assert re.search(r"Warning +DeviceRestarting .* Device board-0 restarts", described), described
 
     made = writes(lab)[before:]
     assert len([event for event in made if event["objectRef"]["resource"] == "nodes"]) <= 3, made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from gateway.config import check, parse, published
 from gateway.kubelet.exposition import Family, Kind, Sample, render
@@ -15,6 +15,8 @@ from gateway.tests.endpoint_fakes import FakePods, pod
 from gateway.tests.exposition_parser import Scrape
 from gateway.tests.exposition_parser import parse as parse_scrape
 from gateway.tests.test_fleet import CONFIGURATION, Bench, bench
+
+REFERENCE: Final = Path(__file__).resolve().parents[2] / "docs" / "reference" / "metrics.md"
 
 
 def vitals(desk: Bench, pods: FakePods | None = None) -> GatewayVitals:
@@ -50,6 +52,15 @@ async def test_links_starts_and_logs_are_counted(tmp_path: Path) -> None:
     assert found.value("wirelet_other_total") == 1
     assert found.value("process_resident_memory_bytes") > 1e6
     assert all(name.startswith(("wirelet_", "process_")) for name in found.types)
+
+
+async def test_the_reference_names_every_metric_with_its_meaning(tmp_path: Path) -> None:
+    page = REFERENCE.read_text()
+    async with bench(tmp_path) as desk:
+        families = await vitals(desk).metrics()
+    told = [family for family in families if family.name.startswith("wirelet_") and family.name != "wirelet_other_total"]
+    missing = [row for family in told if (row := f"| `{family.name}` | {family.kind.value} | {family.about} |") not in page]
+    assert missing == []
 
 
 async def test_a_gap_is_counted_by_its_cause(tmp_path: Path) -> None:
