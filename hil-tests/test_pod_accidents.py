@@ -142,6 +142,15 @@ def has_been_down(pod: dict[str, Any], seconds: float) -> bool:
     return time.time() - started.timestamp() > seconds + 1  # startedAt has whole seconds
 
 
+def test_a_pod_deleted_while_the_gateway_was_down_goes_when_it_is_back(lab: PodLab) -> None:
+    lab.run("pod", "counter")
+    lab.wait_for_ready("pod")
+    lab.gateway.kill()
+    lab.kubectl("delete", "pod", "pod", "--wait=false")
+    lab.gateway.start()
+    lab.wait_gone("pod")
+
+
 def test_a_pod_deleted_by_force_while_the_gateway_was_down_is_stopped_when_it_is_back(lab: PodLab) -> None:
     lab.run("gone", "counter", container=lab.own())
     board = assigned(lab.wait_for_ready("gone"))
@@ -303,6 +312,8 @@ def test_ten_idle_pods_cost_no_status_write(lab: PodLab) -> None:
         lab.run(name, "counter", "--rate", "5")
     for name in names:
         lab.wait_for_ready(name)
+    lab.run("waits", "nginx")
+    lab.wait(lambda: "ErrImageNeverPull" in lab.event_reasons("waits"), "a pod that waits")
     lab.wait(lambda: all("Started" in lab.event_reasons(name) for name in names), "the events")
     seen = len(writes_of(lab))
     leases = [write for write in writes_of(lab) if write[1] == "leases"]

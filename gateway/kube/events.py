@@ -82,7 +82,7 @@ class KubeEvents:
             await self._arrived.wait()
 
     async def _give_way(self, at_s: float) -> None:
-        while self._api.is_writing and 0 <= self._now() - at_s < GIVE_WAY_S:
+        while self._api.is_writing and 0 <= self._now() - at_s < GIVE_WAY_S:  # noqa: ASYNC110 - a pause between writes needs no exact end
             await anyio.sleep(GIVE_WAY_LOOK_S)
 
     def _put(self, involved: InvolvedObject, kind: str, reason: str, message: str) -> None:

@@ -15,20 +15,17 @@ import anyio
 
 from gateway.pods.admission import admit
 from gateway.pods.clock import Clock
-from gateway.pods.conditions import DISCONNECTED
-from gateway.pods.containers import CRASH_LOOP
 from gateway.pods.env import References, needed_references
-from gateway.pods.fields import unknown_fields
 from gateway.pods.lifecycle import FINISH_AGAIN_S, Action, Finish, Plan, Release, StartContainer, StopContainer, plan
 from gateway.pods.memory import Failure, PodMemory, Stopping
 from gateway.pods.node import NodeAddresses, NodeLookup
+from gateway.pods.notices import Notices
 from gateway.pods.pacing import RejectionPacer
 from gateway.pods.queue import wait_or_deadline
 from gateway.pods.refusal import CONFIG_ERROR, UNKNOWN_IMAGE, TranslationError
 from gateway.pods.seams import (
     AdmissionRejected,
     AttemptState,
-    JsonObject,
     PodObservation,
     PodSource,
     PodUid,
@@ -46,10 +43,6 @@ SLOW_START_S: Final = 1.0
 """A start that takes longer is told meanwhile. Below it one write is cheaper than two, also when hundreds of pods come at once."""
 AGAIN_S: Final = 1.0
 """Pause before actions that changed nothing are done again: a bound on what a bug can cost."""
-MAX_UNKNOWN_FIELDS: Final = 10
-"""Named in one event; a hostile object may have thousands."""
-NORMAL: Final = "Normal"
-WARNING: Final = "Warning"
 
 _logger = logging.getLogger(__name__)
 
@@ -69,6 +62,7 @@ class PodWorker:
     ) -> None:
         self._source = source
         self._sink = sink
+        self._notices = Notices(sink)
         self._workloads = workloads
         self._node = node
         self._node_object = node_object
@@ -80,7 +74,7 @@ class PodWorker:
         """Bring a pod that the source has one step on; when to look again. Raises SourceUnavailable."""
         if not memory.is_known:
             memory.is_known = True
-            self._tell_unknown_fields(pod)
+            self._notices.unknown_fields(pod)
         decided = self._decide(pod, memory)
         steps = [action for action in decided.actions if isinstance(action, StartContainer | StopContainer)]
         if any(isinstance(step, StartContainer) for step in steps):
@@ -120,7 +114,7 @@ class PodWorker:
         was_shown = memory.link_shown
         memory.look(pod, attempts, observed, self._clock.now(), self._clock.wall())
         if memory.link_shown is not was_shown and attempts:
-            self._tell_link(pod, observed, is_connected=memory.link_shown)
+            self._notices.link(pod, observed, is_connected=memory.link_shown)
         return observed
 
     def _decide(self, pod: PodView, memory: PodMemory) -> Plan:
@@ -170,8 +164,7 @@ class PodWorker:
         memory.stops[container] = Stopping(gen, grace_s)
         if asked is None or asked.gen != gen:
             is_replaced = memory.replaced.get(container) == gen and not pod.is_deleting
-            why = f"Container {container} definition changed, will be restarted" if is_replaced else f"Stopping container {container}"
-            self._sink.event(pod.object, NORMAL, "Killing", why, container)
+            self._notices.killing(pod, container, is_replaced=is_replaced)
         await self._workloads.stop(pod.uid, container, grace_s)
 
     async def _start(self, pod: PodView, memory: PodMemory, container: ContainerView, gen: int) -> None:
@@ -213,18 +206,13 @@ class PodWorker:
             return  # the device has not said; plan asks again
         memory.images[container.name] = (gen, container.image)
         device = observed.devices.get(container.name, "unknown")
-        pulled = f'Container image "{container.image}" already present on device {device}'
-        self._sink.event(pod.object, NORMAL, "Pulled", pulled, container.name)
-        self._sink.event(pod.object, NORMAL, "Created", "Container created", container.name)
-        self._sink.event(pod.object, NORMAL, "Started", "Container started", container.name)
+        self._notices.started(pod, container, device)
         _logger.info("Container started", extra={"pod": pod.name, "container": container.name, "attempt": gen, "device": device})
 
     def _refused(self, pod: PodView, memory: PodMemory, container: ContainerView, refused: StartRefused) -> None:
         is_new = memory.refuse(container.name, refused.reason, refused.message, self._clock.now(), self._rng.uniform(0.8, 1.0))
-        if is_new and refused.reason == CONFIG_ERROR:
-            self._sink.event(pod.object, WARNING, "Failed", f"Error: {refused.message}", container.name)
-        elif is_new:
-            self._sink.event(pod.object, WARNING, refused.reason, refused.message, container.name)
+        if is_new:
+            self._notices.refused(pod, container, refused)
 
     def _rejected(self, pod: PodView, memory: PodMemory, container: ContainerView, rejected: AdmissionRejected) -> None:
         """Failed, but not faster than the owner's replacements may come; until then it waits, and may still find room."""
@@ -233,7 +221,7 @@ class PodWorker:
             memory.reject_at = now + self._pacer.delay_s(pod.controller_uid, now)
         if now >= memory.reject_at:
             memory.failure = Failure(rejected.reason, rejected.message)
-            self._sink.event(pod.object, WARNING, rejected.reason, rejected.message)
+            self._notices.rejected(pod, rejected)
             return
         memory.refuse(container.name, rejected.reason, rejected.message, now)
         memory.retry_not_after(container.name, memory.reject_at)
@@ -247,33 +235,11 @@ class PodWorker:
         if pod.is_deleting and not witnessed(pod, observed):
             return  # it never ran and goes at once
         status = build_status(pod, observed, memory, self._clock.now(), self._clock.wall(), self._node)
-        self._tell_back_offs(pod, memory, status)
+        self._notices.back_offs(pod, memory, status)
         await self._sink.write_status(pod.object, status)
         memory.status = status
         if status["phase"] in TERMINAL_PHASES and not _is_alive(observed):
             await self._workloads.retire(pod.uid)
-
-    def _tell_unknown_fields(self, pod: PodView) -> None:
-        paths = list(unknown_fields(pod))
-        if paths:
-            shown = ", ".join(paths[:MAX_UNKNOWN_FIELDS]) + (" ..." if len(paths) > MAX_UNKNOWN_FIELDS else "")
-            self._sink.event(pod.object, WARNING, "UnknownFields", f"Ignored, not known to this gateway: {shown}")
-
-    def _tell_back_offs(self, pod: PodView, memory: PodMemory, status: JsonObject) -> None:
-        for container in (*status.get("initContainerStatuses", ()), *status["containerStatuses"]):
-            name, restarts = container["name"], container["restartCount"]
-            if container["state"].get("waiting", {}).get("reason") != CRASH_LOOP or memory.backoff_told.get(name) == restarts:
-                continue
-            memory.backoff_told[name] = restarts
-            message = f"Back-off restarting failed container {name} in pod {pod.name}_{pod.namespace}({pod.uid})"
-            self._sink.event(pod.object, WARNING, "BackOff", message, name)
-
-    def _tell_link(self, pod: PodView, observed: PodObservation, *, is_connected: bool) -> None:
-        devices = ", ".join(sorted(set(observed.devices.values()))) or "unknown"
-        if is_connected:
-            self._sink.event(pod.object, NORMAL, "DeviceConnected", f"Device {devices} is connected again")
-        else:
-            self._sink.event(pod.object, WARNING, DISCONNECTED, f"No connection to device {devices}; what runs there goes on")
 
 
 def _is_hopeless(refused: StartRefused) -> bool:
