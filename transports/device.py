@@ -92,6 +92,9 @@ class Device:
         self._is_ready = False
         self._waiting: dict[RequestId, _Waiter] = {}
         self._unhandled_bytes = 0
+        self._unhandled: list[Event] = []
+        self._outgoing = b""
+        self._is_writing = False
         self._to_write = Bell()
         self._to_handle = Bell()
         self._to_time = Bell()
@@ -196,6 +199,7 @@ class Device:
     async def _use_link(self, link: Link) -> LinkError:
         """Pump until the link is lost: then the core ends its session, and the device is looked for again."""
         losses: list[LinkError] = []
+        self._outgoing, self._is_writing = b"", False  # what was for a link before this one
         self._protocol.link_up(anyio.current_time())
         self._touched()
         try:
@@ -211,7 +215,7 @@ class Device:
                 tasks.start_soon(until_lost, self._write, DRAIN_S)
                 tasks.start_soon(until_lost, self._read, 0)
         finally:
-            self._is_ready = False
+            self._is_ready, self._is_writing = False, False
             self._protocol.link_down(anyio.current_time())
             self._touched()
         return losses[0]
@@ -227,10 +231,12 @@ class Device:
 
     async def _write(self, link: Link) -> None:
         while True:
-            data = self._protocol.data_to_send(anyio.current_time())
+            data = self._outgoing or self._protocol.data_to_send(anyio.current_time())
+            self._outgoing, self._is_writing = b"", bool(data)
             if data:
                 await link.send(data)
             else:
+                self._take_events()
                 self._rearm()
                 await self._to_write.wait()
 
@@ -255,16 +261,24 @@ class Device:
             self._to_time.ring()
 
     def _touched(self) -> None:
-        """The core was told something: it may want to write, to tell, and to be called at another time."""
-        self._to_write.ring()
-        self._to_handle.ring()
+        """The core was told something: it may want to write, to tell, and to be called at another time. Nobody is woken for nothing."""
+        if not self._is_writing and not self._outgoing:
+            self._outgoing = self._protocol.data_to_send(anyio.current_time())
+            if self._outgoing:
+                self._to_write.ring()
+        self._take_events()
         self._rearm()
+
+    def _take_events(self) -> None:
+        self._unhandled += self._protocol.events()
+        if self._unhandled or self._unhandled_bytes > MAX_UNHANDLED_BYTES // 2:
+            self._to_handle.ring()
 
     async def _handle_events(self) -> None:
         while True:
             await self._tell_link_error()
             bytes_seen = self._unhandled_bytes
-            events = self._protocol.events()
+            events, self._unhandled = self._unhandled, []
             for event in events:
                 for ordered in self._listed_first.order(event):
                     await self._handle(ordered)
