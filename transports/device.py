@@ -20,7 +20,7 @@ import anyio.lowlevel
 from transports.backoff import Backoff
 from transports.bell import Bell
 from transports.errors import DeviceError, LinkError, LinkNotFound, LinkTimeout, SessionLost
-from transports.link import Link, LinkOpener
+from transports.link import COALESCE_BYTES, CoalescingLink, Link, LinkOpener
 from transports.listed_first import ListedFirst
 from transports.protocol import (
     Answered,
@@ -76,8 +76,9 @@ class Device:
         checkpoint: Checkpoint | None = None,
         open_deadline_s: float = OPEN_DEADLINE_S,
         request_deadline_s: float = REQUEST_DEADLINE_S,
+        read_pause_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """checkpoint is the one that protocol was built from."""
+        """checkpoint is the one that protocol was built from. read_pause_s: how long bytes may gather now, if nobody waits for any."""
         self.name = name
         self._listed_first = ListedFirst(checkpoint)
         self._opener = opener
@@ -85,6 +86,9 @@ class Device:
         self._sink = sink
         self._open_deadline_s = open_deadline_s
         self._request_deadline_s = request_deadline_s
+        self._read_pause_s = read_pause_s
+        self._coalescing: CoalescingLink | None = None
+        """The open link, if it can."""
         self._absent = Backoff(rng, max_s=ABSENT_DELAY_S)
         self._refused = Backoff(rng)
         self._link_error: LinkError | None = LinkNotFound(f"{opener.name}: not opened yet")
@@ -125,6 +129,8 @@ class Device:
         """
         request_id = self._protocol.request(request, anyio.current_time())
         waiter = self._waiting[request_id] = _Waiter()
+        if self._coalescing is not None:
+            self._coalescing.coalesce(0)
         self._touched()
         try:
             with anyio.move_on_after(self._request_deadline_s):
@@ -200,6 +206,7 @@ class Device:
         """Pump until the link is lost: then the core ends its session, and the device is looked for again."""
         losses: list[LinkError] = []
         self._outgoing, self._is_writing = b"", False  # what was for a link before this one
+        self._coalescing = link if isinstance(link, CoalescingLink) else None
         self._protocol.link_up(anyio.current_time())
         self._touched()
         try:
@@ -215,7 +222,7 @@ class Device:
                 tasks.start_soon(until_lost, self._write, DRAIN_S)
                 tasks.start_soon(until_lost, self._read, 0)
         finally:
-            self._is_ready, self._is_writing = False, False
+            self._is_ready, self._is_writing, self._coalescing = False, False, None
             self._protocol.link_down(anyio.current_time())
             self._touched()
         return losses[0]
@@ -223,6 +230,8 @@ class Device:
     async def _read(self, link: Link) -> None:
         while True:
             data = await link.receive()
+            if self._coalescing is not None and len(data) >= COALESCE_BYTES:
+                self._coalescing.coalesce(0 if self._waiting else self._read_pause_s())
             self._unhandled_bytes += len(data)
             self._protocol.receive_data(data, anyio.current_time())
             self._touched()

@@ -5,10 +5,12 @@ A link is one connection. It knows no messages and does not survive an unplug; t
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 MAX_READ_BYTES: Final = 65536
 """The most that one receive returns; larger than any kernel tty buffer."""
+COALESCE_BYTES: Final = 256
+"""A read of so much tells of a busy line; less is a line or an answer, and nobody should wait for the rest of it."""
 
 
 class Link(Protocol):
@@ -32,6 +34,15 @@ class Link(Protocol):
 
     async def aclose(self) -> None:
         """Let go of the pipe: idempotent, bounded in time, never waits for unsent bytes."""
+        ...
+
+
+@runtime_checkable
+class CoalescingLink(Protocol):
+    """A link that can let bytes gather before it reads them: on a busy line each wake-up costs more than the bytes."""
+
+    def coalesce(self, pause_s: float) -> None:
+        """From now on wait so long after a read of COALESCE_BYTES or more before the next. 0, as in the beginning: do not, and end a wait."""
         ...
 
 

@@ -24,7 +24,7 @@ import serial_asyncio
 
 from transports.blocking import BlockingCalls
 from transports.errors import LinkError, LinkLost, LinkTimeout
-from transports.link import MAX_READ_BYTES
+from transports.link import COALESCE_BYTES, MAX_READ_BYTES
 from transports.tty_line import open_error, reason_of_loss, settle_line
 
 _logger = logging.getLogger(__name__)
@@ -109,6 +109,9 @@ class SerialLink:
     async def send(self, data: bytes) -> None:
         await self._stream.send(data)
 
+    def coalesce(self, pause_s: float) -> None:
+        self._stream.coalesce(pause_s)
+
     async def aclose(self) -> None:
         if self._is_closing:
             await self._closed.wait()
@@ -137,6 +140,9 @@ class _Stream(asyncio.Protocol):
         self._is_over = anyio.Event()
         self._lost: tuple[str, BaseException | None] | None = None
         self._is_paused = False
+        self._pause_s = 0.0
+        self._rest: asyncio.TimerHandle | None = None
+        """Runs while bytes gather in the kernel."""
         self._port = port
         port.when_lost = self._lose
 
@@ -157,8 +163,13 @@ class _Stream(asyncio.Protocol):
         del self._received[:max_bytes]
         if self._is_paused and len(self._received) <= self._max_buffered_bytes // 2:
             self._is_paused = False
-            self._transport.resume_reading()
+            self._read_on()
         return data
+
+    def coalesce(self, pause_s: float) -> None:
+        self._pause_s = pause_s
+        if not pause_s and self._rest is not None:
+            self._end_rest()
 
     async def send(self, data: bytes) -> None:
         await anyio.lowlevel.checkpoint_if_cancelled()
@@ -186,10 +197,23 @@ class _Stream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += data
         self._has_news.set()
+        if self._pause_s and len(data) >= COALESCE_BYTES and self._rest is None:
+            self._rest = asyncio.get_running_loop().call_later(self._pause_s, self._end_rest)
+            self._transport.pause_reading()
         if not self._is_paused and len(self._received) >= self._max_buffered_bytes:
             # Nobody receives, so nobody misses the news of a hang-up: it is seen by the next send, or by receive when it resumes.
             self._is_paused = True
             self._transport.pause_reading()
+
+    def _end_rest(self) -> None:
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if self._lost is None and not self._is_paused and self._rest is None:
+            self._transport.resume_reading()
 
     def resume_writing(self) -> None:
         self._is_drained.set()
@@ -201,6 +225,8 @@ class _Stream(asyncio.Protocol):
         if self._lost is not None:
             return
         self._lost = (why, cause)
+        if self._rest is not None:
+            self._rest.cancel()
         self._has_news.set()
         self._is_drained.set()
         self._transport.abort()  # once: a second one would fail in the engine; its close() would wait for unsent bytes

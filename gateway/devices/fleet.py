@@ -139,7 +139,15 @@ class Fleet:
             line_bytes_per_s=bytes_per_s,
             rng=random.Random(self._rng.getrandbits(64)),
         )
-        device = Device(section.name, opener, protocol, self.events, rng=random.Random(self._rng.getrandbits(64)), checkpoint=saved)
+        device = Device(
+            section.name,
+            opener,
+            protocol,
+            self.events,
+            rng=random.Random(self._rng.getrandbits(64)),
+            checkpoint=saved,
+            read_pause_s=lambda: 0.0 if output.is_followed else protocol.read_pause_s,
+        )
         self._openers.append(opener)
         self._devices.append(device)
         power = class_section.hooks.power

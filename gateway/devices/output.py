@@ -59,6 +59,8 @@ class DeviceOutput:
         self._clock_offset_ns = clock_offset_ns
         self._boot_ns = boot_ns
         self.attribution = Attribution()
+        self.is_followed = False
+        """Somebody was waiting for what was stored last: then it should not be late."""
         self._own = DeviceKey(device)
         self._last_stamp_ns = 0
         self.gaps: Counter[GapCause] = Counter()
@@ -93,8 +95,10 @@ class DeviceOutput:
                 self._sort_record(item, output.epoch, _stamp_ns(item.uptime_ms, output.clock, base_ns), batches)
             else:
                 self._sort_gap(item, output.epoch, batches)
+        served = self._logs.served
         for key, entries in batches.items():
             self._logs.append(key, entries)
+        self.is_followed = self._logs.served != served
         self._save(output.checkpoint)
 
     def text(self, data: bytes, stamp_ns: int | None = None) -> None:

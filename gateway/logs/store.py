@@ -92,6 +92,11 @@ class Log:
     def ring(self) -> Ring | None:
         return self.file.ring if self.file else None
 
+    @property
+    def is_awaited(self) -> bool:
+        """Somebody waits for more."""
+        return self._changed is not None
+
     async def changed(self) -> None:
         """Wait for the next append, close or release after this call."""
         if self._changed is None:
@@ -115,6 +120,8 @@ class LogStore:
         """Pods whose logs have a size of their own, by uid."""
         self._logs: dict[LogKey, Log] = {}
         self._segments = 0
+        self.served = 0
+        """Appends that a reader waited for."""
         self.counters = StoreCounters()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -158,6 +165,8 @@ class LogStore:
         if not entries:
             return
         log = self._logs.get(key) or self.log(key)
+        if log.is_awaited:
+            self.served += 1
         if log.file is None and not self._open_ring(log):
             self._refuse(log, entries)
         elif log.file is not None:

@@ -48,6 +48,10 @@ from transports.wire.receive_stream import MAX_CREDIT_BYTES
 MAX_PAGES: Final = 1024
 """Of one LIST or INVENTORY; a device that always says `next` is broken."""
 MAX_MTU_DEFAULT: Final = 1024
+MAX_READ_PAUSE_S: Final = 0.02
+"""Also for a device with a large ring: a read of a tty returns at most 4095 bytes, 44 ms at 921600."""
+RING_PART: Final = 4
+"""The device's ring goes on filling until it is acknowledged: three quarters are left for that."""
 
 
 class FramedProtocol:
@@ -78,6 +82,7 @@ class FramedProtocol:
             credit_bytes=credit_bytes,
             rng=rng,
         )
+        self._line_bytes_per_s = line_bytes_per_s
         self._counters = Counters()
         self._log = LogReader(checkpoint)
         self._clock = ClockFilter()
@@ -102,6 +107,14 @@ class FramedProtocol:
         counters.rx_frames, counters.rx_bad, counters.tx_frames = session.rx_frames, session.rx_bad, session.tx_frames
         counters.retransmits, counters.rejects, counters.sessions = session.retransmits, session.log.rejects, session.sessions
         return counters
+
+    @property
+    def read_pause_s(self) -> float:
+        """How long the device's log may gather without harm: a quarter of its ring (SPEC.md, limits). 0 without a session or a line."""
+        hello = self._session.hello
+        if not self._is_listed or hello is None or hello.tx_ring is None or self._line_bytes_per_s is None:
+            return 0.0
+        return min(MAX_READ_PAUSE_S, hello.tx_ring / RING_PART / self._line_bytes_per_s)
 
     def link_up(self, now: float) -> None:
         self._session.link_up()
