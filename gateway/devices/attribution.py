@@ -43,6 +43,11 @@ class Attribution:
         spans.sort(key=lambda span: span[0])
         del spans[:-MAX_SPANS_PER_SLOT]
 
+    def begun_at(self, slot: int) -> int:
+        """Where the newest span of slot begins: it owns everything from there on, until another one is learnt."""
+        spans = self._spans.get(slot)
+        return spans[-1][0] if spans else 0
+
     def owner(self, slot: int, offset: int) -> Run | None:
         """Whose the record of slot at offset is, or None if nobody told."""
         for start_off, run in reversed(self._spans.get(slot, ())):
