@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-cluster test check bench mutants clean
+.PHONY: help demo demo-cluster test check bench soak mutants clean
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,11 @@ bench: ## the numbers, with this machine's CPU; BENCH="ring codec" for some
 	@scripts/setup-venv dev
 	@scripts/setup-test
 	@$(PY) scripts/bench $(BENCH)
+
+soak: ## kill everything at random for an hour and count every number; SOAK_MINUTES=5 for less
+	@scripts/setup-venv dev
+	@scripts/setup-test
+	@PYTHONPATH=hil-tests $(PY) hil-tests/soak.py
 
 mutants: ## take one defence of the protocol away at a time; a named test must fail for each
 	@scripts/setup-venv dev

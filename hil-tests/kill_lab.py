@@ -14,7 +14,7 @@ from typing import Any, Final
 import board_on_a_cable
 from cable import Cable
 from control_plane import ControlPlane, KubectlFailed
-from counted import Account, account, read_rings
+from counted import Account, account, read_rings, without_times
 from gateways import device
 from lab import Lab, container
 from processes import Process
@@ -115,7 +115,9 @@ class KillLab(Lab):
         rings = read_rings(self.gateway.folder / "run" / "logs")
         for each, lines in shown.items():
             ring = rings[AttemptKey(uid, each, attempts)]
-            assert ring == lines, f"container {each}: kubectl shows {len(lines)} lines, the ring holds {len(ring)}"
+            differs = [(a, b) for a, b in zip(map(without_times, lines), map(without_times, ring), strict=False) if a != b]
+            assert len(ring) == len(lines), f"container {each}: kubectl shows {len(lines)} lines, the ring holds {len(ring)}"
+            assert not differs, f"container {each}: kubectl shows {differs[0][0]} where the ring holds {differs[0][1]}"
         return {each: account(lines, produced=count) for each, lines in shown.items()}
 
     # -- what the board saw
@@ -154,10 +156,10 @@ class KillLab(Lab):
 
     # -- killing
 
-    def kill_while(self, goes_on: Callable[[], bool], kill: Callable[[], None], rng: random.Random, longest_s: float = 4.0) -> int:
+    def kill_for(self, seconds: float, kill: Callable[[], None], rng: random.Random, longest_s: float = 4.0) -> int:
         """Kill at random moments, a third of them during the start-up that follows the one before. Returns how many there were."""
-        kills = 0
-        while goes_on():
+        kills, end = 0, time.monotonic() + seconds
+        while time.monotonic() < end:
             time.sleep(rng.uniform(0.0, START_UP_S) if rng.random() < 1 / 3 else rng.uniform(START_UP_S, longest_s))
             kill()
             kills += 1
