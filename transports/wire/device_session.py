@@ -7,13 +7,16 @@ Pure: bytes and `now` come in, bytes and calls of the application go out. A boot
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from transports.errors import RemoteProtocolError
 from transports.wire.control_channel import ControlChannel, earliest
 from transports.wire.datagrams import Hello, Ping, Pong, Ready, Welcome, decode_dgram, encode_dgram
+from transports.wire.device_handshake import HelloRow, Names
+from transports.wire.device_role import DeviceApplication as DeviceApplication
+from transports.wire.device_role import DeviceConfig as DeviceConfig
+from transports.wire.device_role import Retained as Retained
 from transports.wire.framing import ACK, DATA, DGRAM, FCS_BYTES, HEADER_BYTES, RST, Deframer, Frame, encode_frame
 from transports.wire.messages import Answer, Away, Notification, Request, decode_control, encode_control
 from transports.wire.numbers import (
@@ -30,14 +33,10 @@ from transports.wire.numbers import (
     ResetCause,
     RstCode,
 )
-from transports.wire.offsets import MASK, distance
+from transports.wire.offsets import MASK
 from transports.wire.send_stream import Overflow, SendStream, low
 from transports.wire.timers import FixedRto
 
-HELLO_INTERVALS_S: Final = (0.25, 0.5, 1.0)
-"""After the first HELLO, which goes at once; the last interval repeats."""
-HELLO_MIN_INTERVAL_S: Final = 0.1
-"""A good frame out of session calls for a HELLO, but not more often than this."""
 SILENCE_KEEPALIVES: Final = 3
 AWAY_WAIT_S: Final = 0.2
 """How long a device waits for the ACK of its AWAY before it goes."""
@@ -45,57 +44,6 @@ FRAMES_AT_ONCE: Final = 2
 MAX_TEXT_BYTES: Final = 16384
 """Text beside frames that waits to be sent; the oldest goes first, as on a console that nobody reads."""
 MAX_LINK_FRAMES: Final = 8
-
-
-class DeviceApplication(Protocol):
-    """The firmware behind the session."""
-
-    def on_request(self, method: int, body: Mapping[int, object], now: float) -> tuple[int, Body]:
-        """The answer's code and body; RemoteProtocolError from from_map becomes INVALID. May call notify, go_away and log."""
-        ...
-
-    def on_joined(self, now: float) -> None: ...
-
-    def on_link_loss(self, now: float) -> None:
-        """The session ended: silence, RST, or a peer that takes nothing."""
-        ...
-
-    def on_gone(self, now: float) -> None:
-        """After go_away(): the gateway knows, or had its time. Sleep, erase or reset now; back() ends it."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceConfig:
-    """What a device is built with."""
-
-    device_id: bytes
-    level: int = 1
-    mtu: int = 243
-    """The longest payload it takes and sends."""
-    max_msg: int = 1024
-    """The longest request, and the credit for CTRL."""
-    answer_bytes: int = 4096
-    """Room for answers and notifications; a request waits unacknowledged until the longest answer fits."""
-    max_answer_bytes: int = 1024
-    ring_bytes: int = 4096
-    reserve_bytes: int = 64
-    """The part of the ring that only start records may use."""
-    caps: int = int(Caps.RLOG)
-    overflow: Overflow = Overflow.REFUSE
-    line_bytes_per_s: float | None = None
-    first_offset: int = 0
-    """LOG offset of the first byte; other than 0 only in tests of wrapping."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retained:
-    """RAM that a warm reset keeps: the ring and the epoch that names its content."""
-
-    log: SendStream
-    epoch: int
-    boot_id: int = 0
-    """Of the boot that ended. It names nobody any more, but a late WELCOME may still grant it."""
 
 
 @dataclass(slots=True)
@@ -122,9 +70,7 @@ class DeviceSession:
         uptime_ms: int = 0,
     ) -> None:
         self.config = config
-        self.boot_id = 0
-        self.epoch = retained.epoch if retained else 0
-        self._past_boot_id = retained.boot_id if retained else 0
+        self._names = Names(0, retained.epoch, retained.boot_id) if retained else Names()
         frame_s = 0.0 if config.line_bytes_per_s is None else (config.mtu + HEADER_BYTES + FCS_BYTES + 2) / config.line_bytes_per_s
         self._frame_s = frame_s
         self._lossy = not config.caps & Caps.RLOG
@@ -137,11 +83,7 @@ class DeviceSession:
         self._boot_off = self.log.next
         self._deframer = Deframer(config.mtu)
         self._session: _Session | None = None
-        self._first_hello_ms: int | None = None
-        self._hello_at: float | None = now
-        self._hello_sent_at = float("-inf")
-        self._hello_due = False
-        self._hello_count = 0
+        self._hellos = HelloRow(now)
         self._link: deque[bytes] = deque(maxlen=MAX_LINK_FRAMES)
         self._notifications: dict[object, Notification] = {}
         self._text = bytearray()
@@ -161,6 +103,16 @@ class DeviceSession:
     @property
     def in_session(self) -> bool:
         return self._session is not None
+
+    @property
+    def boot_id(self) -> int:
+        """0 until it was granted."""
+        return self._names.boot_id
+
+    @property
+    def epoch(self) -> int:
+        """The name of the ring's content; 0 until it has one."""
+        return self._names.epoch
 
     @property
     def gone(self) -> bool:
@@ -208,7 +160,7 @@ class DeviceSession:
         self._gone = False
         session = self._session
         if session is None:
-            self._say_hello_again(now)
+            self._hellos.restart(now)
             return
         session.heard_at = now
         session.control.tx.resume(now)
@@ -217,7 +169,7 @@ class DeviceSession:
 
     def retained(self) -> Retained:
         """What a warm reset leaves to the next DeviceSession; this one must not be used any more."""
-        return Retained(self.log, self.epoch, self.boot_id or self._past_boot_id)
+        return Retained(self.log, self.epoch, self.boot_id or self._names.past_boot_id)
 
     # -- bytes in
 
@@ -245,15 +197,15 @@ class DeviceSession:
             session.heard_at = now
             self._receive_inside(session, type_, flag, ch, off, payload, now)
         if self._session is None:
-            self._hello_soon(now)
+            self._hellos.soon(now)
 
     def _receive_outside(self, payload: bytes, now: float) -> None:
         message = self._decode(payload)
-        if not isinstance(message, Welcome) or message.version != PROTOCOL_VERSION:
+        if not isinstance(message, Welcome):
             return
         session = self._session
         if session is None:
-            if self._answers_a_hello(message, now):
+            if self._hellos.is_answered_by(message, self.uptime_ms(now)) and self._names.may_be_for_me(message):
                 self._join(message, now)
         elif message.sid == session.sid:
             session.heard_at = now
@@ -284,21 +236,8 @@ class DeviceSession:
         except RemoteProtocolError:
             return None
 
-    def _answers_a_hello(self, welcome: Welcome, now: float) -> bool:
-        """It is no relic of an earlier boot or session: its echo lies between the first HELLO since the last session and now.
-
-        Uptimes of two boots overlap, so a boot without an id also refuses what only an earlier one can have been told: something stored
-        of a ring that has no name yet, and the id of a boot that ended.
-        """
-        first = self._first_hello_ms
-        if not self.boot_id and (welcome.boot_id in (self.epoch, self._past_boot_id) or (welcome.stored is not None and not self.epoch)):
-            return False
-        return first is not None and distance(welcome.echo_ms, first) >= 0 and distance(self.uptime_ms(now), welcome.echo_ms) >= 0
-
     def _join(self, welcome: Welcome, now: float) -> None:
-        if self.epoch in (0, self.boot_id):
-            self.epoch = welcome.boot_id
-        self.boot_id = welcome.boot_id
+        self._names.take(welcome.boot_id)
         config = self.config
         self.log.join(welcome.stored, welcome.credit)
         ready = Ready(self.uptime_ms(now), self.log.base, self.log.next, self._boot_off)
@@ -307,21 +246,20 @@ class DeviceSession:
         )
         mtu = min(config.mtu, welcome.mtu)
         self._session = _Session(welcome.sid, mtu, welcome.ka_ms / 1000, control, encode_dgram(ready), now)
-        self._hello_at, self._hello_due = None, False
+        self._hellos.end()
         self._link.clear()
         self._put_dgram(self._session.ready)
         self._application.on_joined(now)
 
     def _forget_if_told(self, payload: bytes) -> None:
         if payload[:1] == bytes([RstCode.FORGET]):
-            self.boot_id = self.epoch = 0
+            self._names.forget()
 
     def _leave(self, now: float) -> None:
         self._session = None
         self._notifications.clear()
         self._link.clear()
-        self._first_hello_ms = None
-        self._say_hello_again(now)
+        self._hellos.begin(now)
         if self._wants_away is not None or self._away_end is not None:
             self._go(now)
         self._application.on_link_loss(now)
@@ -397,7 +335,7 @@ class DeviceSession:
         session = self._session
         if self._link:
             return self._link.popleft()
-        if session is None and self._hello_is_due(now):
+        if session is None and self._hellos.is_due(now):
             return self._say_hello(now)
         if session is None:
             return None
@@ -430,19 +368,9 @@ class DeviceSession:
 
     # -- HELLO
 
-    def _hello_is_due(self, now: float) -> bool:
-        """Due HELLOs that could not be written yet become one, with the uptime of when it is."""
-        if self._hello_at is not None and now >= self._hello_at:
-            self._hello_due = True
-            self._hello_at = now + HELLO_INTERVALS_S[min(self._hello_count, len(HELLO_INTERVALS_S) - 1)]
-            self._hello_count += 1
-        return self._hello_due
-
     def _say_hello(self, now: float) -> bytes:
         config = self.config
         uptime_ms = self.uptime_ms(now)
-        if self._first_hello_ms is None:
-            self._first_hello_ms = uptime_ms
         hello = Hello(
             proto_max=PROTOCOL_VERSION,
             level=config.level,
@@ -453,22 +381,11 @@ class DeviceSession:
             max_msg=config.max_msg,
             caps=config.caps,
             tx_ring=min(config.ring_bytes, 0xFFFF),
-            log_epoch=None if self.epoch in (0, self.boot_id) else self.epoch,
+            log_epoch=self._names.log_epoch(),
             reset_cause=self._reset_cause,
         )
-        self._hello_sent_at = now
-        self._hello_due = False
+        self._hellos.sent(uptime_ms, now)
         return encode_frame(DGRAM, 0, 0, CH_LINK, 0, encode_dgram(hello))
-
-    def _say_hello_again(self, now: float) -> None:
-        """A new row of HELLOs begins; each has an uptime of its own."""
-        self._hello_count = 0
-        self._hello_at = max(now, self._hello_sent_at + HELLO_MIN_INTERVAL_S)
-
-    def _hello_soon(self, now: float) -> None:
-        soon = max(now, self._hello_sent_at + HELLO_MIN_INTERVAL_S)
-        if self._hello_at is None or soon < self._hello_at:
-            self._hello_at = soon
 
     # -- AWAY
 
@@ -501,7 +418,7 @@ class DeviceSession:
             return None
         session = self._session
         if session is None:
-            return earliest(self._hello_at, self._deframer.next_deadline())
+            return earliest(self._hellos.next_deadline(), self._deframer.next_deadline())
         silence = session.heard_at + SILENCE_KEEPALIVES * session.keepalive_s if session.keepalive_s else None
         log = self.log.next_deadline() if self._away_end is None else None
         return earliest(silence, log, session.control.next_deadline(), self._gone_at, self._deframer.next_deadline())
@@ -513,7 +430,7 @@ class DeviceSession:
         text = b"".join(self._deframer.handle_deadline(now))
         session = self._session
         if session is None:
-            self._hello_is_due(now)
+            self._hellos.is_due(now)
             return text
         if self._away_end is None:
             self.log.handle_deadline(now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from transports.errors import RemoteProtocolError
 from transports.protocol import Checkpoint, GapReason
@@ -17,20 +17,18 @@ from transports.wire.control_channel import ControlChannel, earliest
 from transports.wire.datagrams import Hello, Ping, Pong, Ready, Welcome, decode_dgram, encode_dgram
 from transports.wire.framing import ACK, DATA, DGRAM, FCS_BYTES, HEADER_BYTES, RST, SKIP, Deframer, Frame, encode_frame
 from transports.wire.gateway_handshake import Identity, Pending, offer
-from transports.wire.messages import Away, ControlMessage, Notification, decode_control
+from transports.wire.gateway_listener import GatewayListener as GatewayListener
+from transports.wire.gateway_listener import Joining as Joining
+from transports.wire.liveness import Liveness
+from transports.wire.messages import Away, Notification, decode_control
 from transports.wire.numbers import CH_CTRL, CH_LINK, CH_LOG, MIN_MTU, PROTOCOL_VERSION, Caps, Method, RstCode
 from transports.wire.offsets import HALF, MASK, MAX_OFFSET, distance, unwrap
 from transports.wire.receive_stream import MAX_CREDIT_BYTES, OutgoingAck, ReceiveStream
 from transports.wire.send_stream import low
 from transports.wire.timers import MeasuredRto
 
-SILENCE_KEEPALIVES: Final = 3
 ANSWER_INTERVAL_S: Final = 0.1
 """RST to frames of unknown sessions, and repeated WELCOMEs, go no more often than this."""
-AWAY_EXTRA_S: Final = 2.0
-"""A device may be this much later than it said."""
-MAX_AWAY_S: Final = 24 * 3600.0
-"""A device that announces more is not waited for longer; it comes back with a HELLO."""
 FRAME_TIME_S: Final = 0.010
 """A frame takes no more of the line than this, so that a request never waits long."""
 FRAMES_AT_ONCE: Final = 2
@@ -41,47 +39,6 @@ ACK_FRAMES: Final = 2
 """LOG is acknowledged when so many frames were stored, or a quarter of the device's ring."""
 
 
-@dataclass(frozen=True, slots=True)
-class Joining:
-    """Everything that READY decides."""
-
-    hello: Hello
-    ready: Ready
-    is_new_boot: bool
-    is_new_epoch: bool
-    """The LOG begins anew at ready.base."""
-
-
-class GatewayListener(Protocol):
-    """What the session tells, in the order of the bytes. Calls come from within receive_data, handle_deadline and link_down."""
-
-    def on_joined(self, joining: Joining, now: float) -> None: ...
-
-    def on_left(self, why: str, now: float) -> None: ...
-
-    def on_message(self, message: ControlMessage, now: float) -> None: ...
-
-    def on_log(self, offset: int, data: bytes) -> None:
-        """LOG bytes from offset on, each byte once, in order."""
-        ...
-
-    def on_gap(self, end: int, records: int | None, reason: int) -> None:
-        """LOG goes on at end; what is missing before it will never come."""
-        ...
-
-    def on_away(self, away: Away | None) -> None:
-        """The device sleeps, erases, reboots or updates; None: it is back in the same session."""
-        ...
-
-    def on_uptime(self, uptime_ms: int, now: float) -> None:
-        """The device just told its uptime."""
-        ...
-
-    def on_text(self, data: bytes) -> None: ...
-
-    def on_problem(self, reason: str, message: str) -> None: ...
-
-
 @dataclass(slots=True)
 class _Session:
     sid: int
@@ -89,11 +46,8 @@ class _Session:
     ready: Ready
     mtu: int
     control: ControlChannel
-    heard_at: float
-    sent_at: float
-    pinged_at: float
+    liveness: Liveness
     ping_nonce: int = 0
-    away_until: float | None = None
 
     @property
     def is_lossy(self) -> bool:
@@ -140,7 +94,7 @@ class GatewaySession:
 
     @property
     def is_away(self) -> bool:
-        return self._current is not None and self._current.away_until is not None
+        return self._current is not None and self._current.liveness.away_until is not None
 
     @property
     def rx_frames(self) -> int:
@@ -197,7 +151,7 @@ class GatewaySession:
 
     def _receive_run(self, run: list[bytes], now: float) -> None:
         assert self._current is not None
-        self._current.heard_at = now
+        self._current.liveness.heard_at = now
         self._receive_log(self.log.expected, b"".join(run))
 
     def _receive_log(self, off32: int, payload: bytes) -> None:
@@ -212,7 +166,7 @@ class GatewaySession:
             if type_ == DGRAM and ch == CH_LINK:
                 self._receive_outside(payload, now)
         elif current is not None and sid == current.sid:
-            current.heard_at = now
+            current.liveness.heard_at = now
             self._receive_inside(current, type_, flag, ch, off, payload, now)
         elif pending is not None and sid == pending.sid:
             self._receive_pending(pending, type_, payload, now)
@@ -288,7 +242,7 @@ class GatewaySession:
         hello = pending.hello
         mtu = min(hello.mtu, self._mtu)
         control = ControlChannel(send_bytes=SEND_BYTES, window_bytes=MAX_CREDIT_BYTES, peer_credit=hello.max_msg, rto=MeasuredRto())
-        self._current = _Session(pending.sid, hello, ready, mtu, control, now, now, now)
+        self._current = _Session(pending.sid, hello, ready, mtu, control, Liveness(self._keepalive_s, now))
         self.sessions += 1
         self.known.boot_id, self.known.epoch, self.known.uptime_ms = pending.boot_id, pending.epoch, ready.uptime_ms
         ring_bytes = MAX_CREDIT_BYTES if hello.tx_ring is None else hello.tx_ring
@@ -332,7 +286,7 @@ class GatewaySession:
                     return
                 self.known.saw(message.uptime_ms)
                 self._listener.on_uptime(message.uptime_ms, now)
-                if nonce == 0 and session.away_until is not None:
+                if nonce == 0 and session.liveness.away_until is not None:
                     self._end_away(session, now)
                     self._listener.on_away(None)
                 if session.is_lossy and message.next is not None:
@@ -379,13 +333,12 @@ class GatewaySession:
     # -- AWAY
 
     def _begin_away(self, session: _Session, away: Away, now: float) -> None:
-        session.away_until = now + min(away.duration_ms / 1000, MAX_AWAY_S) + AWAY_EXTRA_S
+        session.liveness.go_away(away.duration_ms, now)
         self._listener.on_away(away)
 
     def _end_away(self, session: _Session, now: float) -> None:
-        if session.away_until is not None:
-            session.away_until = None
-            session.heard_at = session.sent_at = session.pinged_at = now
+        if session.liveness.away_until is not None:
+            session.liveness.come_back(now)
             session.control.tx.resume(now)
 
     # -- bytes out
@@ -404,7 +357,7 @@ class GatewaySession:
             return b""
         self.tx_frames += len(out)
         if self._current is not None:
-            self._current.sent_at = now
+            self._current.liveness.sent_at = now
         lead, self._idle = b"\0" if self._idle else b"", False
         return lead + b"".join(out)
 
@@ -415,7 +368,7 @@ class GatewaySession:
         session = self._current
         if session is None:
             return None
-        if session.away_until is None:
+        if session.liveness.away_until is None:
             outgoing = session.control.poll(min(session.mtu, self._line_payload), now)
             if outgoing is not None:
                 type_, flag, off, payload = outgoing
@@ -439,9 +392,8 @@ class GatewaySession:
         text = self._deframer.next_deadline()
         if session is None:
             return text
-        if session.away_until is not None:
-            return earliest(session.away_until, self.log.next_deadline(), text)
-        return earliest(self._ping_at(session), self._silent_at(session), self.log.next_deadline(), session.control.next_deadline(), text)
+        control = session.control.next_deadline() if session.liveness.away_until is None else None
+        return earliest(session.liveness.next_deadline(), self.log.next_deadline(), control, text)
 
     def handle_deadline(self, now: float) -> None:
         for text in self._deframer.handle_deadline(now):
@@ -450,29 +402,17 @@ class GatewaySession:
         if session is None:
             return
         self.log.handle_deadline(now)
-        if session.away_until is not None:
-            if now >= session.away_until:
-                self._leave("it went away and did not come back in time", now)
-            return
-        session.control.handle_deadline(now)
-        silent_at, ping_at = self._silent_at(session), self._ping_at(session)
-        if silent_at is not None and now >= silent_at:
-            self._leave(f"nothing was heard for {SILENCE_KEEPALIVES * self._keepalive_s:g} s", now)
-        elif session.control.is_stuck(now):
+        is_away = session.liveness.away_until is not None
+        if not is_away:
+            session.control.handle_deadline(now)
+        if (why := session.liveness.why_dead(now)) is not None:
+            self._leave(why, now)
+        elif not is_away and session.control.is_stuck(now):
             self._leave("it does not acknowledge requests", now)
-        elif ping_at is not None and now >= ping_at:
-            session.pinged_at = now
+        elif (ping_at := session.liveness.ping_at()) is not None and now >= ping_at:
+            session.liveness.pinged_at = now
             session.ping_nonce = self._rng.randint(1, MASK)
             self._put(DGRAM, session.sid, encode_dgram(Ping(session.ping_nonce)))
-
-    def _ping_at(self, session: _Session) -> float | None:
-        """One keepalive after the last time that something was sent, or heard, whichever is older; not twice within one."""
-        if not self._keepalive_s:
-            return None
-        return max(min(session.sent_at, session.heard_at), session.pinged_at) + self._keepalive_s
-
-    def _silent_at(self, session: _Session) -> float | None:
-        return session.heard_at + SILENCE_KEEPALIVES * self._keepalive_s if self._keepalive_s else None
 
 
 def _is_another(ready: Ready, first: Ready) -> bool:
