@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,6 +33,7 @@ from gateway.logs.record import (
     Entry,
     Gap,
     GapCause,
+    Stream,
     cut,
     pack_gap,
     unpack_gap,
@@ -244,6 +245,15 @@ class Ring:
         cursor.seq += len(found)
         cursor.size_bytes += taken
         return found
+
+    def entries(self) -> Iterator[Entry]:
+        """All records as they were appended, for another ring: that one knows by their offsets what it holds already."""
+        cursor = self.oldest()
+        for _ in range(self.records):
+            position = 0 if cursor.position == self._wrap and self._head < self._tail else cursor.position
+            _, _, _, epoch, _, end = RECORD_HEADER.unpack_from(self._memory, HEADER_BYTES + position)
+            ((stamp_ns, stream, flags, data),) = self.read(cursor, 0)
+            yield Entry(stamp_ns, Stream(stream), data, bool(flags & FLAG_PARTIAL), epoch, end, bool(flags & FLAG_GAP))
 
     def last_lines(self, count: int) -> Tail:
         """The place before the last `count` lines, in the order in which they begin.
