@@ -39,6 +39,7 @@ from transports.protocol import GapReason as GapReason
 from transports.protocols.clock_filter import ClockFilter
 from transports.protocols.log_reader import LogReader
 from transports.protocols.noise_watch import NoiseWatch
+from transports.protocols.problem_filter import ProblemFilter
 from transports.protocols.requests import MAX_OPEN_REQUESTS, OpenRequest, RequestTable, check_size, to_message
 from transports.wire import messages
 from transports.wire.gateway_session import GatewaySession, Joining
@@ -87,6 +88,9 @@ class FramedProtocol:
         self._log = LogReader(checkpoint)
         self._clock = ClockFilter()
         self._noise = NoiseWatch()
+        self._problems = ProblemFilter()
+        self._now = 0.0
+        """Of the newest read."""
         self._requests = RequestTable()
         self._events: list[Event] = []
         self._last_id = 0
@@ -124,11 +128,12 @@ class FramedProtocol:
         self._put_output(now)
 
     def receive_data(self, data: bytes, now: float) -> None:
+        self._now = now
         self._session.receive_data(data, now)
         self._put_output(now)
         told = self._noise.look(self._session.rx_bad, self._session.rx_frames, now)
         if told is not None:
-            self._events.append(Problem("GarbageReceived", told))
+            self._tell("GarbageReceived", told)
 
     def data_to_send(self, now: float) -> bytes:
         self._flush_requests()
@@ -220,7 +225,7 @@ class FramedProtocol:
     def on_log(self, offset: int, data: bytes) -> None:
         wrong = self._log.feed(data)
         if wrong is not None:
-            self._events.append(Problem("MalformedLog", wrong))
+            self._tell("MalformedLog", wrong)
 
     def on_gap(self, end: int, records: int | None, reason: int) -> None:
         self._log.skip(end, records, reason)
@@ -232,7 +237,12 @@ class FramedProtocol:
         self._events.append(Text(data))
 
     def on_problem(self, reason: str, message: str) -> None:
-        self._events.append(Problem(reason, message))
+        self._tell(reason, message)
+
+    def _tell(self, reason: str, message: str, *, key: str = "") -> None:
+        """Problems with the same key (else reason) are told once a minute."""
+        if self._problems.is_news(key or reason, self._now):
+            self._events.append(Problem(reason, message))
 
     def on_uptime(self, uptime_ms: int, now: float) -> None:
         self._clock.add(uptime_ms, now)
@@ -260,10 +270,11 @@ class FramedProtocol:
             case Method.CONDITION:
                 condition = messages.Condition.from_map(message.body)
                 if condition.state:
-                    self._events.append(Problem(condition.reason, condition.message))
+                    self._tell(condition.reason, condition.message, key=f"{condition.reason}: {condition.message}")
             case Method.ERROR:
                 error = messages.ErrorNote.from_map(message.body)
-                self._events.append(Problem("DeviceError", error.text or f"code {error.code}"))
+                text = error.text or f"code {error.code}"
+                self._tell("DeviceError", text, key=f"DeviceError: {text}")
             case _:
                 self._count("unknown_notifications")
 

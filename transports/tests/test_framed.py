@@ -39,6 +39,7 @@ from transports.protocol import (
 )
 from transports.protocols.clock_filter import ClockFilter
 from transports.protocols.framed import FramedProtocol
+from transports.protocols.problem_filter import MAX_KEYS, ProblemFilter
 from transports.protocols.requests import MAX_OPEN_REQUESTS
 from transports.tests.wire_peer import DevicePeer, hello
 from transports.tests.wire_rig import CONFIG, Firmware, Gateway, Rig
@@ -581,6 +582,28 @@ def test_garbage_is_one_problem_a_minute() -> None:
     problems = [event for event in device.gateway.events if isinstance(event, Problem)]
     assert [problem.reason for problem in problems] == ["GarbageReceived"]
     assert device.gateway.core.counters.rx_bad > 1000
+
+
+def test_what_a_broken_device_repeats_is_told_once_a_minute() -> None:
+    device = DevicePeer()
+    for _ in range(100):
+        device.say_dgram(0, hello(proto_max=0))
+        device.wait(0.9)
+    assert [event.reason for event in device.gateway.events if isinstance(event, Problem)] == ["VersionMismatch"] * 2
+
+
+def test_different_errors_of_a_device_are_all_told() -> None:
+    device = listed_device()
+    for text in ("i2c stuck", "i2c stuck", "fan stopped"):
+        device.control(Notification(Method.ERROR, messages.ErrorNote(4, text).to_map()))
+    assert [event.message for event in device.gateway.events if isinstance(event, Problem)] == ["i2c stuck", "fan stopped"]
+
+
+def test_problems_remembered_are_bounded() -> None:
+    problems = ProblemFilter()
+    assert all(problems.is_news(str(n), 0.0) for n in range(10_000))
+    assert not problems.is_news("9999", 1.0)
+    assert len(problems._told_at) == MAX_KEYS
 
 
 def test_some_noise_among_many_frames_is_no_problem() -> None:
