@@ -21,13 +21,14 @@ from gateway.logs.store import AttemptKey, LogStore
 
 GOLDEN: Final = json.loads((Path(__file__).parent / "golden" / "kubelet_logs.json").read_text())
 KEY: Final = AttemptKey("uid", "main", 1)
-BOOTED_NS: Final = GOLDEN["now"] - 1000 * 10**9
+NOW_NS: Final = int(GOLDEN["now"])
+BOOTED_NS: Final = NOW_NS - 1000 * 10**9
 STREAMS: Final = {"stdout": Stream.STDOUT, "stderr": Stream.STDERR}
 
 
 class GoldenClock:
     def boot_ns(self) -> int:
-        return int(GOLDEN["now"]) - BOOTED_NS
+        return NOW_NS - BOOTED_NS
 
     def offset_ns(self) -> int:
         return BOOTED_NS
