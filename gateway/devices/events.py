@@ -64,7 +64,10 @@ class DeviceEvents:
     async def run(self) -> None:
         """Until cancelled. Start it before the supervisors."""
         async with anyio.create_task_group() as self._tasks:
-            await self._drains.run()
+            try:
+                await self._drains.run()
+            finally:
+                self._tasks = None  # at the end supervisors may still be in a commit of the ledger, and then ask for more
 
     # -- DeviceSink
 

@@ -55,17 +55,21 @@ class Stops:
         """Until cancelled."""
         async with anyio.create_task_group() as self._tasks:
             task_status.started()
-            await anyio.sleep_forever()
+            try:
+                await anyio.sleep_forever()
+            finally:
+                self._tasks = None
 
     def ask(self, entry: Entry, grace_s: float) -> None:
-        """Begin to end a live run, or shorten its grace. run() must be under way."""
+        """Begin to end a live run, or shorten its grace. Nothing while run() is not under way: the next life asks again."""
         now = self._loop_time()
         stop = self._under_way.get(entry.run)
         if stop is not None:
             if stop.order.shorten(grace_s, now):
                 stop.wake.set()
             return
-        assert self._tasks is not None
+        if self._tasks is None:
+            return
         self._under_way[entry.run] = stop = _Stop(StopOrder(now, grace_s))
         self._tasks.start_soon(self._descend, entry.run, self._boards[entry.device], stop)
 

@@ -66,15 +66,21 @@ class DeviceWorkloads:
     async def run(self) -> None:
         """Until cancelled."""
         async with anyio.create_task_group() as self._tasks:
-            await self._tasks.start(self._stops.run)
-            for entry in self._book.runs.live():
-                if entry.device not in self._boards:
-                    await self._book.exited(entry.run, exits.of_removed_device(entry.device))
-            self._settle_at = self._loop_time() + SETTLE_S
-            await anyio.sleep(SETTLE_S)
-            for uid in self.known_pods():
-                self._book.tell(uid)
-            await anyio.sleep_forever()
+            try:
+                await self._tasks.start(self._stops.run)
+                await self._settle()
+                await anyio.sleep_forever()
+            finally:
+                self._tasks = None
+
+    async def _settle(self) -> None:
+        for entry in self._book.runs.live():
+            if entry.device not in self._boards:
+                await self._book.exited(entry.run, exits.of_removed_device(entry.device))
+        self._settle_at = self._loop_time() + SETTLE_S
+        await anyio.sleep(SETTLE_S)
+        for uid in self.known_pods():
+            self._book.tell(uid)
 
     # -- looking
 

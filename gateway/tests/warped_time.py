@@ -9,7 +9,7 @@ import asyncio
 import selectors
 from typing import Any, Final
 
-IDLE_S: Final = 0.03
+IDLE_S: Final = 0.01
 """Longer than a commit of the ledger on a slow machine usually takes."""
 
 
