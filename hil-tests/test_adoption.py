@@ -10,7 +10,6 @@ import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,16 +92,16 @@ def assert_adopted(lab: Lab, before: dict[str, Any], after: dict[str, Any]) -> N
     assert ": STOP " not in trace(lab)
 
 
-def directories(lab: Lab) -> tuple[Path, Path]:
-    return lab.gateway.folder / "run", lab.gateway.folder / "state"
-
-
 def wipe_runtime(lab: Lab) -> None:
     shutil.rmtree(lab.gateway.folder / "run")
 
 
 def wipe_state(lab: Lab) -> None:
     shutil.rmtree(lab.gateway.folder / "state")
+
+
+def wipe_checkpoints(lab: Lab) -> None:
+    shutil.rmtree(lab.gateway.folder / "run" / "checkpoints")
 
 
 # -- nothing is lost
@@ -118,11 +117,13 @@ def test_an_ended_gateway_leaves_its_devices_running(lab: Lab, end: str) -> None
     assert account(log(lab)).gaps == ()
 
 
-def test_a_wiped_ledger_starts_nothing_again(lab: Lab) -> None:
-    """The device's tag and the API's status say that it runs; the rings are there, so the log has every number."""
+@pytest.mark.parametrize("wipe", [(wipe_state,), (wipe_state, wipe_checkpoints)], ids=["ledger", "ledger and checkpoints"])
+def test_a_wiped_ledger_starts_nothing_again(lab: Lab, wipe: tuple[Callable[[Lab], None], ...]) -> None:
+    """The device's tag and the API's status say that it runs; the rings are there, so the log has every number, and once."""
     before = run_counter(lab)
     lab.gateway.kill()
-    wipe_state(lab)
+    for each in wipe:
+        each(lab)
     after = come_back(lab, sessions=1)
     assert_adopted(lab, before, after)
     assert account(log(lab)).gaps == ()
