@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import control_plane as control_planes
-from bench._figures import Figures
+from bench._figures import Figures, show_pace
 from bench._footprint import MEMORY, cpu_s, memory_mib
 from bench._race import Racer, Result
 from lab import Lab
@@ -56,6 +56,7 @@ class Race:
         if self._has_kwok:
             self._race_kwok("warm", 20)
         for pods in LIMITS_S:
+            show_pace(self._figures)
             self._compare(pods)
         self._stand_still()
 
