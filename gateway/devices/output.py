@@ -167,12 +167,14 @@ class DeviceOutput:
         """
         stamp_ns = max(self._boot_ns(), self._last_stamp_ns)
         since_ns = self._last_stamp_ns or stamp_ns
-        self.gaps[_cause(gap.reason)] += 1
+        # Nobody knows how much an epoch still held that ended unread; why it ended is known.
+        cause = GapCause.DEVICE_RESTARTED if gap.end is None else _cause(gap.reason)
+        self.gaps[cause] += 1
         if gap.end is None:
-            entry = gap_entry(LogGap(gap.records, None, _cause(gap.reason), since_ns, stamp_ns))
+            entry = gap_entry(LogGap(gap.records, None, cause, since_ns, stamp_ns))
         else:
             # With the offset a ring that holds the beginning already declares only the rest.
-            lost = LogGap(gap.records, gap.end - gap.offset, _cause(gap.reason), since_ns, stamp_ns, gap.offset)
+            lost = LogGap(gap.records, gap.end - gap.offset, cause, since_ns, stamp_ns, gap.offset)
             entry = gap_entry(lost, epoch=epoch, offset_end=gap.end)
         self._last_stamp_ns = stamp_ns
         for key in self._keys(run for run in self._runs.live_on(self._device) if _may_miss(run, epoch, gap)):

@@ -45,6 +45,7 @@ class GapCause(enum.IntEnum):
     READER_TOO_SLOW = 17
     LOG_FULL = 18
     NO_SPACE = 19
+    DEVICE_RESTARTED = 20
 
     @property
     def words(self) -> str:
@@ -61,6 +62,7 @@ _CAUSE_WORDS: Final = {
     GapCause.READER_TOO_SLOW: "reader too slow",
     GapCause.LOG_FULL: "log full",
     GapCause.NO_SPACE: "no space for the log",
+    GapCause.DEVICE_RESTARTED: "device restarted",
 }
 
 
