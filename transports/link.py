@@ -42,7 +42,7 @@ class CoalescingLink(Protocol):
     """A link that can let bytes gather before it reads them: on a busy line each wake-up costs more than the bytes."""
 
     def coalesce(self, pause_s: float) -> None:
-        """From now on wait so long after a read of COALESCE_BYTES or more before the next. 0, as in the beginning: do not, and end a wait."""
+        """From now on wait so long after a read of COALESCE_BYTES or more before the next. 0, as at first: do not, and end a wait."""
         ...
 
 

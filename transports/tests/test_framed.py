@@ -38,7 +38,7 @@ from transports.protocol import (
     WorkloadStatus,
 )
 from transports.protocols.clock_filter import ClockFilter
-from transports.protocols.framed import FramedProtocol
+from transports.protocols.framed import MAX_READ_PAUSE_S, FramedProtocol
 from transports.protocols.problem_filter import MAX_KEYS, ProblemFilter
 from transports.protocols.requests import MAX_OPEN_REQUESTS
 from transports.tests.wire_peer import DevicePeer, hello
@@ -89,6 +89,14 @@ def test_device_is_listed_a_few_round_trips_after_the_link() -> None:
     assert kinds == [Joined, Output, Listed]
     rig.run(0.1)
     assert rig.gateway.of(Inventoried) == [Inventoried(Inventory((ProgramInfo("hello", "1"),), 4, "bench"))]
+
+
+def test_log_may_gather_for_a_quarter_of_the_ring_once_the_device_is_listed() -> None:
+    rig = ready_rig(gateway=Gateway(line_bytes_per_s=92160.0))
+    ring_bytes = CONFIG.ring_bytes
+    assert rig.gateway.core.read_pause_s == min(MAX_READ_PAUSE_S, ring_bytes / 4 / 92160)
+    rig.gateway.core.link_down(rig.now)
+    assert rig.gateway.core.read_pause_s == 0
 
 
 def test_start_log_exit_remove() -> None:

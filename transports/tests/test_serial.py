@@ -19,6 +19,7 @@ import serial
 import serial_asyncio
 
 from transports.errors import LinkBusy, LinkError, LinkLost, LinkNotFound, LinkPermissionDenied
+from transports.link import COALESCE_BYTES, CoalescingLink
 from transports.serial import SerialLinkOpener
 from transports.tests.contract.link_contract import opened, read_exactly
 from transports.tests.contract.pty_end import PtyEnd
@@ -59,6 +60,28 @@ async def test_a_custom_baud_rate_is_set_once_and_works(end: PtyEnd) -> None:
         await end.send(b"rom text")
         assert await read_exactly(link, 8) == b"rom text"
         assert speed_of(end.path) == 74880
+
+
+async def test_a_busy_port_rests_and_is_read_at_once_when_somebody_waits(end: PtyEnd) -> None:
+    async with opened(SerialLinkOpener(end.path)) as link:
+        assert isinstance(link, CoalescingLink)
+        link.coalesce(3600)
+        await end.send(b"x" * COALESCE_BYTES)
+        assert await read_exactly(link, COALESCE_BYTES) == b"x" * COALESCE_BYTES
+        await end.send(b"answer")
+        with pytest.raises(TimeoutError), anyio.fail_after(0.05):
+            await link.receive()
+        link.coalesce(0)
+        assert await read_exactly(link, 6) == b"answer"
+
+
+async def test_a_short_read_is_no_reason_to_rest(end: PtyEnd) -> None:
+    async with opened(SerialLinkOpener(end.path)) as link:
+        assert isinstance(link, CoalescingLink)
+        link.coalesce(3600)
+        for line in (b"one line\n", b"and another\n"):
+            await end.send(line)
+            assert await read_exactly(link, len(line)) == line
 
 
 @pytest.mark.parametrize("baud", [0, -9600, 12_000_001])
