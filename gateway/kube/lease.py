@@ -45,6 +45,7 @@ class NodeLease:
         self._node_uid = node_uid
         self._now = now
         self._renew_s = renew_s
+        self._trouble = ""
         self._owner: str | None = None
         """The uid that the stored lease names as its owner."""
 
@@ -54,10 +55,13 @@ class NodeLease:
             try:
                 await self.renew()
             except KubeApiError as error:
-                _logger.warning("cannot renew the lease: %s", error)
+                if str(error) != self._trouble:
+                    _logger.warning("cannot renew the lease: %s", error)
+                    self._trouble = str(error)
                 await anyio.sleep(max(backoff.next_s(), error.retry_after_s if isinstance(error, TooManyRequests) else 0.0))
             else:
                 backoff.reset()
+                self._trouble = ""
                 await anyio.sleep(self._renew_s if self._node_uid() is not None else min(1.0, self._renew_s))
 
     async def renew(self) -> None:

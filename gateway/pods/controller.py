@@ -54,6 +54,8 @@ class PodController:
         self._queue: WorkQueue[PodUid] = WorkQueue(self._clock)
         self._places = anyio.Semaphore(concurrency)
         self._memories: dict[PodUid, PodMemory] = {}
+        self._trouble = ""
+        """What the log said last about a source that cannot be reached."""
 
     def changed(self, uid: PodUid) -> None:
         """Something about this pod, its workloads or its devices changed. Call it on the loop; it is cheap and never blocks."""
@@ -83,7 +85,9 @@ class PodController:
         try:
             again_at = await self._look(uid)
         except SourceUnavailable as error:
-            _logger.info("Cannot reach the source of pods, will try again", extra={"pod": uid, "why": str(error)})
+            if str(error) != self._trouble:  # said once, not for each pod and each try
+                _logger.warning("cannot reach the source of pods, will try again", extra={"pod": uid, "why": str(error)})
+                self._trouble = str(error)
             again_at = self._clock.now() + self._retry_delay_s(uid)
         finally:
             self._queue.done(uid)
@@ -115,5 +119,6 @@ class PodController:
                 self._memories.pop(uid, None)
         else:
             again_at = await self._worker.look_at(PodView(pod), memory)
-        memory.failures = 0
+        if memory.failures:
+            memory.failures, self._trouble = 0, ""
         return again_at

@@ -279,6 +279,22 @@ async def test_an_api_outage_loses_no_pod_and_no_exit() -> None:
         assert lab.api.phase(uid) == "Failed"
 
 
+async def test_an_api_outage_is_one_line_of_the_log_however_many_pods_there_are(caplog: pytest.LogCaptureFixture) -> None:
+    lab = Lab()
+    async with lab.running():
+        uids = [await lab.create(pod(f"p{number}", restartPolicy="Never")) for number in range(20)]
+        for outage in (1, 2):
+            lab.api.is_reachable = False
+            for uid in uids[: 10 * outage]:
+                if lab.api.phase(uid) == "Running":
+                    lab.devices.end(uid, code=5)
+            await lab.clock.turn(600)
+            lab.api.is_reachable = True
+            await lab.clock.turn(31)
+            assert len([record for record in caplog.records if "cannot reach the source" in record.message]) == outage
+        assert {lab.api.phase(uid) for uid in uids} == {"Failed"}
+
+
 async def test_a_pulled_cable_shows_at_once_and_a_loose_one_does_not_flood() -> None:
     lab = Lab()
     async with lab.running():
