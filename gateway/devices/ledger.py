@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -59,6 +60,8 @@ class Entry:
 
 
 _COLUMNS: Final = tuple(field.name for field in fields(Entry))
+_values: Final = attrgetter(*_COLUMNS)
+"""Of an entry, in the order of the columns; dataclasses.astuple copies each of them deeply."""
 _INSERT: Final = f"INSERT OR REPLACE INTO attempts ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 _DELETE_POD: Final = "DELETE FROM attempts WHERE uid = ?"
 _DELETE_ATTEMPT: Final = "DELETE FROM attempts WHERE uid = ? AND container = ? AND gen = ?"
@@ -90,7 +93,7 @@ class Ledger:
 
     async def put(self, entry: Entry) -> None:
         """Insert or replace one attempt; durable on return. Raises LedgerFailed."""
-        await self._write(_INSERT, astuple(entry))
+        await self._write(_INSERT, _values(entry))
 
     async def forget(self, uid: str) -> None:
         """Remove every attempt of a pod; durable on return. Raises LedgerFailed."""
