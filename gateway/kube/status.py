@@ -156,7 +156,9 @@ _STATES: Final = frozenset({"waiting", "running", "terminated"})
 
 def same(known: Any, wanted: Any) -> bool:
     """Equal to the API: null, an empty text, list or object means the same as an absent field."""
-    return bool(known == wanted or _pruned(known) == _pruned(wanted))
+    if known is None or wanted is None or known == wanted:
+        return bool(known == wanted)
+    return bool(_pruned(known) == _pruned(wanted))
 
 
 def _pruned(value: Any) -> Any:

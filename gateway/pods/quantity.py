@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Final
+
+TEXTS_KEPT: Final = 256
+"""A node's pods ask for the same few quantities again and again, at each look."""
 
 _SUFFIXES: Final = {
     "": Fraction(1),
@@ -20,8 +24,15 @@ _QUANTITY: Final = re.compile(r"([+-]?[0-9]{0,30}(?:\.[0-9]{0,30})?)(?:[eE]([+-]
 
 def parse_quantity(value: Any) -> Fraction:
     """Raises ValueError with the quantity as written."""
+    return _parse_text(value) if isinstance(value, str) else _parse(value)
+
+
+def _parse(value: Any) -> Fraction:
     match = _QUANTITY.fullmatch(str(value))
     if match is None or not any(character.isdigit() for character in match[1]) or (match[3] or "") not in _SUFFIXES:
         raise ValueError(f"{value!r} is no quantity such as 100m, 2 or 64Mi")
     scale = Fraction(10) ** int(match[2]) if match[2] else _SUFFIXES[match[3] or ""]
     return Fraction(match[1]) * scale
+
+
+_parse_text: Final = lru_cache(maxsize=TEXTS_KEPT)(_parse)
