@@ -380,7 +380,7 @@ async def test_no_second_workload_beside_a_ghost(tmp_path: Path) -> None:
 async def test_a_ladder_of_a_board_that_ignores_everything_is_climbed_in_order(tmp_path: Path) -> None:
     device = FakeDevice("dev")
     log = tmp_path / "hooks"
-    hooks = {f"{name}_hook": Hook(("sh", "-c", f'echo "$WIRELET_HOOK $WIRELET_DEVICE" >> {log}'), 10.0) for name in ("reset", "power")}
+    hooks = {f"{name}_hook": Hook(("sh", "-c", f'echo "$WIRELET_HOOK $WIRELET_DEVICE" >> {log}'), 600.0) for name in ("reset", "power")}
     async with desk(tmp_path, device, **hooks) as table:
         device.join()
         await table.handled()
@@ -572,7 +572,7 @@ async def test_a_slow_hook_has_its_time_before_the_next_rung(tmp_path: Path) -> 
     """A power cycle that takes longer than a step: the board boots after it, and only then its patience counts."""
     device = FakeDevice("dev")
     done = tmp_path / "done"
-    async with desk(tmp_path, device, power_hook=Hook(("sh", "-c", f"sleep 0.3; touch {done}"), 60.0)) as table:
+    async with desk(tmp_path, device, power_hook=Hook(("sh", "-c", f"sleep 0.3; touch {done}"), 600.0)) as table:
         device.join()
         await table.handled()
         await table.start()

@@ -1,20 +1,20 @@
 """An event loop whose clock jumps over what nobody does anything in: deadlines of minutes pass in milliseconds, in their order.
 
-Threads still need real time, so the clock jumps only after nothing happened for IDLE_S.
+Threads and processes still need real time, so the clock jumps only after nothing happened for a moment.
 """
 
 from __future__ import annotations
 
 import asyncio
 import selectors
-from typing import Any, Final
-
-IDLE_S: Final = 0.01
-"""Longer than a commit of the ledger on a slow machine usually takes."""
+from typing import Any, ClassVar
 
 
 class WarpedLoop(asyncio.SelectorEventLoop):
     """Use it by `anyio_backend`: ("asyncio", {"loop_factory": WarpedLoop})."""
+
+    idle_s: ClassVar[float] = 0.03
+    """Longer than a commit of the ledger on a slow machine usually takes."""
 
     def __init__(self) -> None:
         self.skipped_s = 0.0
@@ -30,9 +30,15 @@ class _Skipping(selectors.DefaultSelector):
         self._loop = loop
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, Any]]:
-        if timeout is None or timeout <= IDLE_S:
+        if timeout is None or timeout <= self._loop.idle_s:
             return super().select(timeout)
-        found: list[tuple[selectors.SelectorKey, Any]] = super().select(IDLE_S)
+        found: list[tuple[selectors.SelectorKey, Any]] = super().select(self._loop.idle_s)
         if not found:
-            self._loop.skipped_s += timeout - IDLE_S
+            self._loop.skipped_s += timeout - self._loop.idle_s
         return found
+
+
+class HastyLoop(WarpedLoop):
+    """For what does not care how long a commit takes."""
+
+    idle_s: ClassVar[float] = 0.003
