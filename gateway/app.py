@@ -54,17 +54,23 @@ class Gateway:
         try:
             self._ledger = Ledger(directories.ledger)
         except (OSError, LedgerFailed) as error:
+            self._locks.close()
             raise ConfigError([("stateDirectory", str(error))]) from error
-        self._logs = LogStore(directories.rings, budget_bytes=configuration.logs.budget, ring_bytes=configuration.logs.ring)
-        self._logs.reopen_all()
-        self.fleet = Fleet(
-            configuration,
-            ledger=self._ledger,
-            logs=self._logs,
-            checkpoints=directories.checkpoints,
-            pod_changed=self._pod_changed,
-            wall_clock=time.time,
-        )
+        try:
+            self._logs = LogStore(directories.rings, budget_bytes=configuration.logs.budget, ring_bytes=configuration.logs.ring)
+            self._logs.reopen_all()
+            self.fleet = Fleet(
+                configuration,
+                ledger=self._ledger,
+                logs=self._logs,
+                checkpoints=directories.checkpoints,
+                pod_changed=self._pod_changed,
+                wall_clock=time.time,
+            )
+        except OSError as error:
+            self._ledger.close()
+            self._locks.close()
+            raise ConfigError([("runtimeDirectory", f"cannot use {error.filename or directories.runtime}: {error.strerror}")]) from error
 
     def _pod_changed(self, uid: PodUid) -> None:
         if self._controller is not None:
