@@ -157,6 +157,7 @@ class World:
             assert all(table.book.slots.usage(device.name) == (0, 0) for device in self.devices)
 
 
+@pytest.mark.property
 @pytest.mark.parametrize("seed", range(WORLDS))
 async def test_the_laws_hold(tmp_path: Path, seed: int) -> None:
     world = World(seed)
