@@ -18,8 +18,8 @@ from gateway.devices.fleet import Fleet
 from gateway.kubelet.exposition import Family, Kind, Sample
 from gateway.kubelet.seams import PodDirectory
 from gateway.logs.store import LogStore
-from gateway.node.facts import KUBELET_VERSION
-from gateway.node.usage import Usage, read_usage
+from gateway.usage import Usage, read_usage
+from gateway.version import KUBELET_VERSION
 
 _NANO: Final = 1_000_000_000
 _LINE_COUNTERS: Final = (

@@ -11,12 +11,12 @@ from kube_gateway import WAIT_S, KubeGateway, admin, kube_gateway, make_pod, ref
 
 
 async def written(gateway: KubeGateway, control_plane: ControlPlane, namespace: str, count: int) -> list[Any]:
-    """The events of a namespace by reason, once the writer has sent everything."""
+    """This gateway's events in a namespace by reason, once the writer has sent everything."""
     with anyio.fail_after(WAIT_S):
         while gateway.events.waiting:
             await anyio.lowlevel.checkpoint()
     listing = await admin(control_plane, "GET", f"/api/v1/namespaces/{namespace}/events")
-    events = [event for event in listing["items"] if event["source"].get("component") == "wirelet"]
+    events = [event for event in listing["items"] if event["source"] == {"component": "wirelet", "host": gateway.name}]
     assert len(events) == count
     return sorted(events, key=lambda event: str(event["reason"]))
 

@@ -175,7 +175,6 @@ class DeviceEvents:
         board.trouble = ""
 
     async def _listed(self, board: Board, workloads: tuple[WorkloadStatus, ...]) -> None:
-        board.is_ready, board.away_since, board.is_away_by_itself = True, None, False
         if board.dirt is not None and board.dirt.boot_id != board.boot_id:
             board.dirt = None
         seen = {(board.name, status.wid, status.gen) for status in workloads}
@@ -184,6 +183,8 @@ class DeviceEvents:
                 await self._absent(board, entry)
         for status in workloads:
             await self.status(board, status)
+        # Only now: a stop that waits for the session must not ask for the end of what the reset has ended.
+        board.is_ready, board.away_since, board.is_away_by_itself = True, None, False
         board.has_ever_listed = True
         self._pods_notice(board)
         self._book.slots.room_is_made()

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-KUBELET_VERSION: Final = "v1.36.3+wirelet.0.1.0"
-"""The Kubernetes version whose kubelet we behave like; tools compare it, and the build part says who we are."""
+from gateway.version import KUBELET_VERSION, VERSION
+
 RUNTIME: Final = "wirelet://"
-RUNTIME_VERSION: Final = RUNTIME + "0.1.0"
+RUNTIME_VERSION: Final = RUNTIME + VERSION
 _EFFECTS: Final = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 

@@ -9,12 +9,12 @@ from typing import Any, Final
 from gateway.config import check, parse, published
 from gateway.kubelet.exposition import Family, Kind, Sample, render
 from gateway.metrics import GatewayVitals
-from gateway.node.usage import read_usage
 from gateway.pods.seams import AttemptState
 from gateway.tests.endpoint_fakes import FakePods, pod
 from gateway.tests.exposition_parser import Scrape
 from gateway.tests.exposition_parser import parse as parse_scrape
 from gateway.tests.test_fleet import CONFIGURATION, Bench, bench
+from gateway.usage import read_usage
 
 REFERENCE: Final = Path(__file__).resolve().parents[2] / "docs" / "reference" / "metrics.md"
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from gateway.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,3 +57,7 @@ def test_ssh_is_an_extra(wheel: zipfile.ZipFile) -> None:
     required = [line for line in text_of(wheel, "METADATA").splitlines() if line.startswith("Requires-Dist: asyncssh")]
     assert required
     assert all("extra == 'ssh'" in line for line in required)
+
+
+def test_the_version_is_said_once() -> None:
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
