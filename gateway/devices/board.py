@@ -59,6 +59,7 @@ class Board:
     reset_hook: Hook | None = None
     power_hook: Hook | None = None
 
+    has_session: bool = False
     is_ready: bool = False
     """Its session has told what runs on it."""
     has_ever_listed: bool = False

@@ -84,7 +84,7 @@ class DeviceEvents:
             _tell(board, logging.WARNING, "link is down", why=str(error))
             if board.is_ready:
                 board.away_since = self._loop_time()
-            board.is_ready = False
+            board.has_session = board.is_ready = False
             self._pods_notice(board)
         board.touch()
         self.fleet_changed()
@@ -170,6 +170,7 @@ class DeviceEvents:
         if board.joins and board.steadiness.restarted(self._loop_time()) and self._tasks is not None:
             _logger.warning("device restarts in a loop; told again when it has ended", extra={"device": board.name})
             self._tasks.start_soon(self._until_steady, board)
+        board.has_session = True
         board.joins += 1
         board.boots += event.new_boot
         board.trouble = ""
@@ -211,7 +212,7 @@ class DeviceEvents:
         board.trouble = why
         if board.is_ready or board.away_since is None:
             board.away_since = self._loop_time()
-        board.is_ready = False
+        board.has_session = board.is_ready = False
         self._pods_notice(board)
 
     # -- requests that nobody waits for

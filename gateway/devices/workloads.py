@@ -30,8 +30,8 @@ from transports.protocol import RemoveWorkload, StartWorkload, StopWorkload, Wor
 
 SETTLE_S: Final = 3.0
 """How long after the start pods wait for devices that have not said yet what runs on them."""
-INVENTORY_WAIT_S: Final = 5.0
-"""A device that is ready tells its programs within a round trip or two."""
+LIST_WAIT_S: Final = 5.0
+"""A device that has a session tells its runs and its programs within a few round trips."""
 BAD_STATE: Final = 8
 """Answer code: another attempt of the workload is still on the device."""
 
@@ -137,7 +137,7 @@ class DeviceWorkloads:
     async def _start(self, pod: PodIdentity, container: str, gen: int, program: Program, claims: Claims) -> None:
         place = self._place(pod.uid, container, claims)
         board = self._boards[place.device]
-        await self._wait_for_inventory(board)
+        await self._wait_for_list(board)
         request = self._request(board, pod, container, gen, program)
         self._book.limit_logs(pod.uid, claims.log_bytes)
         intent = self._book.runs.get(pod.uid, container, gen) or _intent(pod, container, gen, place, request.wid)
@@ -166,9 +166,10 @@ class DeviceWorkloads:
         self._book.slots.assign(uid, container, place)
         return place
 
-    async def _wait_for_inventory(self, board: Board) -> None:
-        with anyio.move_on_after(INVENTORY_WAIT_S):
-            while board.is_ready and board.inventory is None:
+    async def _wait_for_list(self, board: Board) -> None:
+        """An end that LIST tells is followed by the next start at once: it must not be refused because LIST is not over."""
+        with anyio.move_on_after(LIST_WAIT_S):
+            while board.has_session and not (board.is_ready and board.inventory is not None):
                 await board.changed.wait()
 
     @staticmethod

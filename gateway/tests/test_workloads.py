@@ -75,6 +75,25 @@ async def test_a_start_waits_for_the_inventory_instead_of_missing_its_program(tm
         await table.until(lambda: table.state() is AttemptState.RUNNING)
 
 
+async def test_a_start_that_follows_an_end_in_list_is_not_refused(tmp_path: Path) -> None:
+    """The pod hears of its end while LIST is still being decided."""
+    device = FakeDevice("dev")
+    async with desk(tmp_path, device) as table, anyio.create_task_group() as tasks:
+        device.join()
+        await table.handled()
+        await table.start()
+        device.reset()
+        device.begin_session()
+        await table.handled()
+        tasks.start_soon(table.start, "main", 1)
+        tasks.start_soon(table.start, "side")
+        await table.handled()
+        device.list()
+        device.tell_inventory()
+        await table.until(lambda: table.state("side") is AttemptState.RUNNING)
+        assert table.state() is AttemptState.EXITED
+
+
 async def test_a_refused_start_gives_its_slot_back_and_may_go_elsewhere(tmp_path: Path) -> None:
     full, free = FakeDevice("a-full"), FakeDevice("b-free")
     full.refuses[StartWorkload] = DeviceError(BUSY, "all slots are in use")
