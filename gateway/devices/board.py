@@ -60,6 +60,7 @@ class Board:
     power_hook: Hook | None = None
 
     has_session: bool = False
+    """It has joined; LIST may still be on its way."""
     is_ready: bool = False
     """Its session has told what runs on it."""
     has_ever_listed: bool = False
