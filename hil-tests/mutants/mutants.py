@@ -1,15 +1,18 @@
-"""Take one defence of the wire protocol away at a time; the test that guards it must fail: `make mutants`.
+"""Take one defence away at a time; the test that guards it must fail: `make mutants`.
 
-The list is defences.toml. Each mutant gets a copy of `transports` of its own in a temporary directory; the checkout is never touched. First
-all named tests must pass without any mutant. `mutants.py TEXT ...` runs only those whose name holds one of the texts.
+The lists are in defences/. Each mutant gets a tree of its own in a temporary directory; the checkout is never touched. First all named
+tests must pass without any mutant. `mutants.py TEXT ...` runs only those whose name or file holds one of the texts.
 
-Every run is a child forked from this process, which has imported the libraries but nothing of `transports`: to start an interpreter and
-Hypothesis for each would take longer than all the tests.
+Every run is a child forked from this process, which has imported the libraries but nothing of ours: to start an interpreter and what the
+tests import for each would take longer than all the tests.
 """
 
 from __future__ import annotations
 
 import compileall
+import gc
+import importlib
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -24,70 +27,102 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import hypothesis.stateful
-import hypothesis.strategies
-import msgpack
 import pytest
-from cobs import cobs
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
+PACKAGES: Final = ("gateway", "transports")
 COPIED: Final = ("pyproject.toml", "conftest.py")
-PRELOADED: Final = (hypothesis.stateful, hypothesis.strategies, msgpack, cobs)
+PRELOADED: Final = (
+    "aiohttp",
+    "anyio._backends._asyncio",
+    "cobs.cobs",
+    "cryptography.x509",
+    "h11",
+    "hypothesis.stateful",
+    "hypothesis.strategies",
+    "kubernetes.aio.client",
+    "kubernetes.aio.config",
+    "msgpack",
+    "pydantic",
+    "serial_asyncio",
+    "sqlite3",
+    "yaml",
+)
+OPTIONS: Final = ("-q", "-x", "--no-header", "--tb=short", "--assert=plain")
 TEST_S: Final = 30
 """A mutant may make its test run for ever; that counts as noticed."""
+ALL_TESTS_S: Final = 300
 FAILED: Final = int(pytest.ExitCode.TESTS_FAILED)
 """Other exit codes mean that the test did not run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One defence less; the fields of defences.toml."""
+    """One defence less; the fields of the lists. It should fail its test at once, and not by waiting for ever."""
 
     name: str
     file: str
     text: str
+    """It stands exactly once in the file, so a defence that moves or is reworded has to be found again."""
     replacement: str
     test: str
+    """Relative to the tests of the file's package."""
+
+    @property
+    def test_path(self) -> str:
+        return f"{self.file.partition('/')[0]}/tests/{self.test}"
 
 
-def read_mutants() -> list[Mutant]:
-    """Those that the command line names, or all."""
-    entries = tomllib.loads((Path(__file__).parent / "defences.toml").read_text())["defence"]
-    mutants = [Mutant(**entry) for entry in entries]
-    return [mutant for mutant in mutants if not sys.argv[1:] or any(text in mutant.name for text in sys.argv[1:])]
+def read_mutants(texts: Sequence[str]) -> list[Mutant]:
+    """Those that hold one of the texts, or all."""
+    lists = sorted((Path(__file__).parent / "defences").glob("*.toml"))
+    mutants = [Mutant(**entry) for path in lists for entry in tomllib.loads(path.read_text())["defence"]]
+    return [mutant for mutant in mutants if not texts or any(text in mutant.name or text in mutant.file for text in texts)]
+
+
+def preload() -> None:
+    """Import what a child would import again: libraries, and pytest's plugins."""
+    plugins = [plugin.module for plugin in importlib.metadata.entry_points(group="pytest11")]
+    for name in (*PRELOADED, *plugins):
+        importlib.import_module(name)
+    gc.freeze()  # pytest collects garbage at its end, and a child need not look at all this
 
 
 class Run:
     """One child with one tree and some tests."""
 
-    def __init__(self, template: Path, tests: Sequence[str], mutant: Mutant | None) -> None:
+    def __init__(self, template: Path, tests: Sequence[str], mutant: Mutant | None, limit_s: int = TEST_S) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="wirelet-mutant-")
         self._tree = Path(self._directory.name)
-        shutil.copytree(template, self._tree, dirs_exist_ok=True)
+        shutil.copytree(template, self._tree, dirs_exist_ok=True, copy_function=os.link)
         if mutant is not None:
             file = self._tree / mutant.file
-            file.write_text(file.read_text().replace(mutant.text, mutant.replacement))
+            mutated = file.read_text().replace(mutant.text, mutant.replacement)
+            file.unlink()  # the other trees have the same file
+            file.write_text(mutated)
             Path(importlib.util.cache_from_source(str(file))).unlink()
         sys.stdout.flush()
         self.pid = os.fork()
         if not self.pid:
-            self._be_the_child([f"transports/tests/{test}" for test in tests])
+            self._be_the_child(tests, limit_s)
 
-    def _be_the_child(self, paths: Sequence[str]) -> None:
+    def _be_the_child(self, tests: Sequence[str], limit_s: int) -> None:
         """Never returns. A test without an end is ended by the alarm."""
         code = int(pytest.ExitCode.INTERNAL_ERROR)
         try:
-            signal.alarm(TEST_S)
+            signal.alarm(limit_s)
             output = os.open(self._tree / "output", os.O_WRONLY | os.O_CREAT)
             os.dup2(output, 1)
             os.dup2(output, 2)
             os.chdir(self._tree)
             sys.path.insert(0, str(self._tree))
+            os.environ["PYTHONPATH"] = str(self._tree)  # for the processes that a test starts
             sys.dont_write_bytecode = True
-            code = int(pytest.main(["-q", "-x", "--no-header", "--tb=short", "--assert=plain", *paths]))
-            if sys.modules["transports"].__file__ != str(self._tree / "transports" / "__init__.py"):
-                print("the tests ran on another tree")
-                code = int(pytest.ExitCode.INTERNAL_ERROR)
+            code = int(pytest.main([*OPTIONS, f"--basetemp={self._tree / 'tmp'}", *tests]))
+            for package in PACKAGES:
+                if package in sys.modules and sys.modules[package].__file__ != str(self._tree / package / "__init__.py"):
+                    print("the tests ran on another tree")
+                    code = int(pytest.ExitCode.INTERNAL_ERROR)
         except BaseException:
             traceback.print_exc()
             raise
@@ -107,7 +142,8 @@ class Run:
 
 def make_template(to: Path) -> None:
     """The unmutated tree with its byte code, so that a mutant compiles one file."""
-    shutil.copytree(ROOT / "transports", to / "transports", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, to / package, ignore=shutil.ignore_patterns("__pycache__"))
     for name in COPIED:
         shutil.copy(ROOT / name, to / name)
     compileall.compile_dir(to, quiet=2)
@@ -138,7 +174,7 @@ def run_all(template: Path, mutants: Sequence[Mutant]) -> dict[str, str | None]:
             if reason is not None:
                 tell(mutant, reason, results)
                 continue
-            run = Run(template, [mutant.test], mutant)
+            run = Run(template, [mutant.test_path], mutant)
             running[run.pid] = mutant, run
         if running:
             pid, status = os.wait()
@@ -152,16 +188,24 @@ def tell(mutant: Mutant, reason: str | None, results: dict[str, str | None]) -> 
     print(f"killed   {mutant.name}" if reason is None else f"SURVIVED {mutant.name}: {reason}", flush=True)
 
 
+def run_without_mutants(template: Path, tests: Sequence[str]) -> str | None:
+    """None when all pass; else what the first failure says. The tests are dealt out to the processors."""
+    count = os.cpu_count() or 1
+    runs = [Run(template, dealt, None, ALL_TESTS_S) for start in range(count) if (dealt := tests[start::count])]
+    outcomes = [run.finish(os.waitpid(run.pid, 0)[1]) for run in runs]
+    return next((f"({code}):\n{output}" for code, output in outcomes if code != 0), None)
+
+
 def main() -> int:
     started = time.monotonic()
-    chosen = read_mutants()
+    chosen = read_mutants(sys.argv[1:])
+    preload()
     with tempfile.TemporaryDirectory(prefix="wirelet-mutants-") as directory:
         template = Path(directory)
         make_template(template)
-        whole = Run(template, sorted({mutant.test for mutant in chosen}), None)
-        code, output = whole.finish(os.waitpid(whole.pid, 0)[1])
-        if code != 0:
-            print(f"without a mutant ({code}):\n{output}")
+        failure = run_without_mutants(template, sorted({mutant.test_path for mutant in chosen}))
+        if failure is not None:
+            print(f"without a mutant {failure}")
             return 1
         results = run_all(template, chosen)
     survivors = [name for name, reason in results.items() if reason is not None]
