@@ -13,7 +13,6 @@ import compileall
 import gc
 import importlib
 import importlib.metadata
-import importlib.util
 import os
 import shutil
 import signal
@@ -48,10 +47,13 @@ PRELOADED: Final = (
     "sqlite3",
     "yaml",
 )
-OPTIONS: Final = ("-q", "-x", "--no-header", "--tb=short", "--assert=plain")
-TEST_S: Final = 30
+OPTIONS: Final = ("-q", "-x", "--no-header", "--tb=short", "--assert=plain", "--timeout=0")
+"""pytest-timeout would take the alarm for itself."""
+TEST_S: Final = 20
 """A mutant may make its test run for ever; that counts as noticed."""
 ALL_TESTS_S: Final = 300
+AT_ONCE: Final = 2 * (os.cpu_count() or 1)
+"""Many a test waits for a thread, a disk or a clock."""
 FAILED: Final = int(pytest.ExitCode.TESTS_FAILED)
 """Other exit codes mean that the test did not run."""
 
@@ -92,15 +94,16 @@ class Run:
     """One child with one tree and some tests."""
 
     def __init__(self, template: Path, tests: Sequence[str], mutant: Mutant | None, limit_s: int = TEST_S) -> None:
+        self._started = time.monotonic()
         self._directory = tempfile.TemporaryDirectory(prefix="wirelet-mutant-")
         self._tree = Path(self._directory.name)
-        shutil.copytree(template, self._tree, dirs_exist_ok=True, copy_function=os.link)
-        if mutant is not None:
+        if mutant is None:
+            link_around(template, self._tree, Path())
+        else:
+            link_around(template, self._tree, Path(mutant.file))
             file = self._tree / mutant.file
-            mutated = file.read_text().replace(mutant.text, mutant.replacement)
-            file.unlink()  # the other trees have the same file
-            file.write_text(mutated)
-            Path(importlib.util.cache_from_source(str(file))).unlink()
+            file.write_text((template / mutant.file).read_text().replace(mutant.text, mutant.replacement))
+            os.utime(file, (0, 0))  # so that no byte code is taken for that of this file
         sys.stdout.flush()
         self.pid = os.fork()
         if not self.pid:
@@ -116,7 +119,7 @@ class Run:
             os.dup2(output, 2)
             os.chdir(self._tree)
             sys.path.insert(0, str(self._tree))
-            os.environ["PYTHONPATH"] = str(self._tree)  # for the processes that a test starts
+            os.environ |= {"PYTHONPATH": str(self._tree), "PYTHONDONTWRITEBYTECODE": "1"}  # for the processes that a test starts
             sys.dont_write_bytecode = True
             code = int(pytest.main([*OPTIONS, f"--basetemp={self._tree / 'tmp'}", *tests]))
             for package in PACKAGES:
@@ -130,6 +133,10 @@ class Run:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+
+    @property
+    def age_s(self) -> float:
+        return time.monotonic() - self._started
 
     def finish(self, status: int) -> tuple[int, str]:
         """pytest's exit code and output; the tree is gone after that."""
@@ -149,6 +156,16 @@ def make_template(to: Path) -> None:
     compileall.compile_dir(to, quiet=2)
 
 
+def link_around(template: Path, tree: Path, file: Path) -> None:
+    """Make tree a template of links, with real folders on the way to file, which is left out."""
+    for entry in template.iterdir():
+        if entry.name not in file.parts[:1]:
+            (tree / entry.name).symlink_to(entry)
+        elif len(file.parts) > 1:
+            (tree / entry.name).mkdir()
+            link_around(entry, tree / entry.name, Path(*file.parts[1:]))
+
+
 def misplaced(mutant: Mutant) -> str | None:
     """Why this mutant cannot be made, or None."""
     count = (ROOT / mutant.file).read_text().count(mutant.text)
@@ -163,35 +180,34 @@ def why_alive(mutant: Mutant, code: int, output: str) -> str | None:
 
 
 def run_all(template: Path, mutants: Sequence[Mutant]) -> dict[str, str | None]:
-    """Name -> why it survived, or None; as many at a time as there are processors."""
+    """Name -> why it survived, or None; AT_ONCE at a time."""
     results: dict[str, str | None] = {}
     waiting = list(mutants)
     running: dict[int, tuple[Mutant, Run]] = {}
     while waiting or running:
-        while waiting and len(running) < (os.cpu_count() or 1):
+        while waiting and len(running) < AT_ONCE:
             mutant = waiting.pop(0)
             reason = misplaced(mutant)
             if reason is not None:
-                tell(mutant, reason, results)
+                results[mutant.name] = tell(mutant, reason)
                 continue
             run = Run(template, [mutant.test_path], mutant)
             running[run.pid] = mutant, run
         if running:
             pid, status = os.wait()
             mutant, run = running.pop(pid)
-            tell(mutant, why_alive(mutant, *run.finish(status)), results)
+            results[mutant.name] = tell(mutant, why_alive(mutant, *run.finish(status)), run.age_s)
     return results
 
 
-def tell(mutant: Mutant, reason: str | None, results: dict[str, str | None]) -> None:
-    results[mutant.name] = reason
-    print(f"killed   {mutant.name}" if reason is None else f"SURVIVED {mutant.name}: {reason}", flush=True)
+def tell(mutant: Mutant, reason: str | None, took_s: float = 0.0) -> str | None:
+    print(f"{took_s:4.1f} s  " + (f"killed    {mutant.name}" if reason is None else f"SURVIVED  {mutant.name}: {reason}"), flush=True)
+    return reason
 
 
 def run_without_mutants(template: Path, tests: Sequence[str]) -> str | None:
-    """None when all pass; else what the first failure says. The tests are dealt out to the processors."""
-    count = os.cpu_count() or 1
-    runs = [Run(template, dealt, None, ALL_TESTS_S) for start in range(count) if (dealt := tests[start::count])]
+    """None when all pass; else what the first failure says."""
+    runs = [Run(template, dealt, None, ALL_TESTS_S) for start in range(AT_ONCE) if (dealt := tests[start::AT_ONCE])]
     outcomes = [run.finish(os.waitpid(run.pid, 0)[1]) for run in runs]
     return next((f"({code}):\n{output}" for code, output in outcomes if code != 0), None)
 
