@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gateway.pods.lifecycle import FINISH_AGAIN_S
@@ -491,7 +493,8 @@ async def test_fields_nobody_here_knows_are_told_once() -> None:
 async def test_only_a_few_unknown_fields_are_named() -> None:
     lab = Lab()
     async with lab.running():
-        await lab.create(pod(**{f"x{number}": True for number in range(10, 99)}))
+        many: dict[str, Any] = {f"x{number}": True for number in range(10, 99)}
+        await lab.create(pod(**many))
         assert lab.api.events[0][2].endswith("spec.x18, spec.x19 ...")
 
 
