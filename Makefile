@@ -34,9 +34,10 @@ soak: ## kill everything at random for an hour and count every number; SOAK_MINU
 	@scripts/setup-test
 	@PYTHONPATH=hil-tests $(PY) hil-tests/soak.py
 
-mutants: ## take one defence away at a time, of the wire and of the gateway; a named test must fail for each
+mutants: ## take one defence away at a time; a named test must fail for each; MUTANTS=hil for those that need a cluster
 	@scripts/setup-venv dev
-	@$(PY) hil-tests/mutants/mutants.py
+	@case "$(MUTANTS)" in hil*) scripts/setup-test;; esac
+	@$(PY) hil-tests/mutants/mutants.py $(MUTANTS)
 
 clean: ## what the other targets made in this folder; the cache outside (~/.cache/wirelet) stays
 	rm -rf .venv dist build .mypy_cache .ruff_cache .hypothesis .import_linter_cache .pytest_cache
