@@ -21,8 +21,6 @@ DEADLINE_S: Final = (0.1, 3600.0)
 MAX_GRACE_S: Final = 365 * 24 * 3600.0
 LOG_BYTES: Final = (64 * 2**10, 2**40)
 """From one segment of a ring."""
-SIMULATED_RING_BYTES: Final = (2**10, 2**24)
-"""What transports.simulated takes."""
 
 _DURATION: Final = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|s|m|h))+", re.ASCII)
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -151,7 +149,6 @@ Keepalive = Annotated[DurationS, AfterValidator(_within_s(*KEEPALIVE_S))]
 Deadline = Annotated[DurationS, AfterValidator(_within_s(*DEADLINE_S))]
 SizeBytes = Annotated[int, BeforeValidator(_bytes)]
 LogSize = Annotated[SizeBytes, AfterValidator(_within_bytes(*LOG_BYTES))]
-SimulatedRing = Annotated[SizeBytes, AfterValidator(_within_bytes(*SIMULATED_RING_BYTES))]
 Text = Annotated[str, AfterValidator(_text)]
 Address = Annotated[str, AfterValidator(_address)]
 Name = Annotated[str, AfterValidator(_name)]

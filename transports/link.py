@@ -57,3 +57,12 @@ class LinkOpener(Protocol):
     async def open(self) -> Link:
         """Open the pipe. Raises LinkNotFound, LinkBusy, LinkPermissionDenied or LinkTimeout."""
         ...
+
+
+@runtime_checkable
+class RunningOpener(Protocol):
+    """An opener with a life of its own beside the supervisor's: a board in this process, a watcher of ports."""
+
+    async def run(self) -> None:
+        """Started once, before the first open. Until cancelled; it must not end or fail because a device does."""
+        ...

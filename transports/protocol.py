@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import NamedTuple, NewType, Protocol
+from typing import NamedTuple, NewType, Protocol, runtime_checkable
 
 RequestId = NewType("RequestId", int)
 
@@ -351,4 +351,14 @@ class DeviceProtocol(Protocol):
 
     def handle_deadline(self, now: float) -> None:
         """Call when next_deadline has passed; then look at events() and data_to_send()."""
+        ...
+
+
+@runtime_checkable
+class PausingProtocol(Protocol):
+    """A core that knows how long its device's output may gather unread without harm."""
+
+    @property
+    def read_pause_s(self) -> float:
+        """For now; 0: not at all."""
         ...

@@ -25,11 +25,11 @@ import serial_asyncio
 from transports.blocking import BlockingCalls
 from transports.errors import LinkError, LinkLost, LinkTimeout
 from transports.link import COALESCE_BYTES, MAX_READ_BYTES
+from transports.serial_options import DEFAULT_BAUD, MAX_BAUD, MIN_BAUD
 from transports.tty_line import open_error, reason_of_loss, settle_line
 
 _logger = logging.getLogger(__name__)
 
-DEFAULT_BAUD: Final = 115200
 OPEN_DEADLINE_S: Final = 5.0
 """USB adapters take some ms; a port whose earlier close hangs takes up to 30 s, and then the next attempt gets it."""
 CLOSE_DEADLINE_S: Final = 2.0
@@ -38,9 +38,6 @@ MAX_BUFFERED_BYTES: Final = 1 << 20
 """Received and not yet taken; then reading pauses, and the kernel's flow control or the protocol's credit holds the device back."""
 SEND_PIECE_BYTES: Final = 65536
 """The engine copies what it holds at every partial write, so it is never given much at once."""
-MIN_BAUD: Final = 50
-MAX_BAUD: Final = 12_000_000
-"""What the fastest USB adapters run at."""
 
 
 class SerialLinkOpener:

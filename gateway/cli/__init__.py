@@ -20,7 +20,7 @@ COMMANDS: Final = {
     "logs": ("gateway.cli.logs", "print the log of a pod or of a device"),
     "check-config": ("gateway.cli.check_config", "check a configuration file"),
 }
-_NEEDS_TRANSPORTS: Final = ("run", "simulate")
+_NEEDS_TRANSPORTS: Final = ("run", "simulate", "check-config")
 EXIT_INTERRUPTED: Final = 130
 """128 + SIGINT, as a shell would say it."""
 

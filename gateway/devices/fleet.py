@@ -1,7 +1,6 @@
 """All devices of a gateway: builds boards, protocol cores, links and supervisors from the configuration, and tells what there is.
 
-The only place that turns a link section into a driver. Drivers are imported only when a configuration names them, because each costs
-memory on a Raspberry Pi.
+It knows no kind of link and no kind of protocol: their drivers are what gateway.drivers has loaded for the configuration.
 """
 
 from __future__ import annotations
@@ -10,10 +9,10 @@ import random
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
 
 import anyio
 
+from gateway import drivers
 from gateway.config import ClassSection, Configuration, DeviceSection, HookSection
 from gateway.devices.board import MOMENT_S, Board, Hook
 from gateway.devices.events import DeviceEvents
@@ -26,12 +25,9 @@ from gateway.logs.checkpoint import CheckpointFile, checkpoint_path
 from gateway.logs.store import AttemptKey, LogStore
 from gateway.pods.seams import PodUid
 from transports.device import Device
-from transports.link import LinkOpener
-from transports.protocol import Counters
-from transports.protocols.framed import FramedProtocol
-
-BITS_PER_BYTE: Final = 10
-"""8N1: a start bit, eight data bits, a stop bit."""
+from transports.driver import DeviceFacts, SessionFacts
+from transports.link import LinkOpener, RunningOpener
+from transports.protocol import Counters, PausingProtocol
 
 
 class Fleet:
@@ -73,9 +69,8 @@ class Fleet:
             tasks.start_soon(self.events.run)
             tasks.start_soon(self.workloads.run)
             for opener in self._openers:
-                background = getattr(opener, "run", None)
-                if background is not None:
-                    tasks.start_soon(background)
+                if isinstance(opener, RunningOpener):
+                    tasks.start_soon(opener.run)
             for device in self._devices:
                 tasks.start_soon(device.run)
 
@@ -130,15 +125,18 @@ class Fleet:
         checkpoint = CheckpointFile(checkpoint_path(checkpoints, section.name))
         self._checkpoints.append(checkpoint)
         output = DeviceOutput(section.name, logs, checkpoint, runs)
-        opener, bytes_per_s = open_link(section, class_section)
+        link, options = drivers.link(section.link.driver), section.link.options
+        facts = DeviceFacts(name=section.name, class_name=class_section.name, slots=class_section.slots)
+        opener = link.opener(options, facts)
         saved = output.saved()
-        protocol = FramedProtocol(
-            saved,
+        session = SessionFacts(
             gateway_id=gateway_id,
             keepalive_s=class_section.keepalive,
-            line_bytes_per_s=bytes_per_s,
+            line_bytes_per_s=link.bytes_per_s(options),
             rng=random.Random(self._rng.getrandbits(64)),
         )
+        protocol = drivers.protocol(class_section.protocol).protocol(saved, facts, session)
+        pausing = protocol if isinstance(protocol, PausingProtocol) else None
         device = Device(
             section.name,
             opener,
@@ -146,7 +144,7 @@ class Fleet:
             self.events,
             rng=random.Random(self._rng.getrandbits(64)),
             checkpoint=saved,
-            read_pause_s=lambda: 0.0 if output.is_followed else protocol.read_pause_s,
+            read_pause_s=lambda: 0.0 if pausing is None or output.is_followed else pausing.read_pause_s,
         )
         self._openers.append(opener)
         self._devices.append(device)
@@ -163,30 +161,6 @@ class Fleet:
             reset_hook=_hook(class_section.hooks.reset),
             power_hook=_hook(power.cycle if power is not None else None),
         )
-
-
-def open_link(section: DeviceSection, class_section: ClassSection) -> tuple[LinkOpener, float | None]:
-    """The opener of a link section, and how many bytes a second its line carries at most (None: no line)."""
-    serial = section.link.serial
-    if serial is not None:
-        from transports.serial import SerialLinkOpener  # pyserial is loaded only by who has a port
-
-        return SerialLinkOpener(serial.path, baud=serial.baud), serial.baud / BITS_PER_BYTE
-    simulated = section.link.simulated
-    if simulated is None:
-        raise AssertionError("the configuration was checked: a link section names one link")
-    from transports.simulated.link import SimulatedLinkOpener  # a simulated board in this process
-
-    return (
-        SimulatedLinkOpener(
-            device_id=section.name,
-            seed=simulated.seed,
-            slots=class_section.slots,
-            ring_bytes=simulated.ring,
-            accept_any=simulated.accept == "any",
-        ),
-        None,
-    )
 
 
 def _hook(section: HookSection | None) -> Hook | None:

@@ -334,10 +334,11 @@ def test_our_transports_is_ours() -> None:
     assert clash_of_transports() is None
 
 
-def test_another_transports_is_told_before_anything_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [("run", "--standalone"), ("check-config", "gateway.yaml")])
+def test_another_transports_is_told_before_anything_runs(tmp_path: Path, words: tuple[str, ...]) -> None:
     (tmp_path / "transports").mkdir()
     (tmp_path / "transports" / "__init__.py").write_text("")
-    result = run_process("run", "--standalone", env={**os.environ, "PYTHONPATH": str(tmp_path)}, cwd=tmp_path)
+    result = run_process(*words, env={**os.environ, "PYTHONPATH": str(tmp_path)}, cwd=tmp_path)
     assert result.returncode == 1
     assert result.stderr.startswith(b"wirelet: another package 'transports' (")
     assert result.stderr.count(b"\n") == 1

@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import Configuration, load, parse
-from gateway.config_values import SIMULATED_RING_BYTES
 from gateway.errors import ConfigError
-from transports.simulated.board import MAX_RING_BYTES, MIN_RING_BYTES
 
 GOOD = """
 apiVersion: wirelet.dev/v1alpha1
@@ -87,6 +85,36 @@ def test_a_bad_key_is_named_with_what_is_allowed(old: str, new: str, message: st
         ("classes: [{name: c, hooks: {reset: {command: [a], deadline: 0s}}}]", None),
         ("devices: [{name: d, class: c, link: {serial: {path: ''}}}]", None),
         ("devices: [{name: d, class: c, link: {simulated: {ring: 0}}}]", "devices[0].link.simulated.ring: must be 1Ki to 16Mi, not 0"),
+        (
+            "devices: [{name: d, class: c, link: {simulated: {ring: big}}}]",
+            "devices[0].link.simulated.ring: must be a size such as 64Mi, not 'big'",
+        ),
+        ("devices: [{name: d, class: c, link: {simulated: {seed: -1}}}]", "devices[0].link.simulated.seed: must be 0 or more, not -1"),
+        (
+            "devices: [{name: d, class: c, link: {serial: {path: x, baud: 9}}}]",
+            "devices[0].link.serial.baud: must be 50 to 12000000, not 9",
+        ),
+        (
+            "devices: [{name: d, class: c, link: {serial: {bauds: 9}}}]",
+            "devices[0].link.serial.bauds: unknown key; allowed here: path, baud",
+        ),
+        (
+            "devices: [{name: d, class: c, link: {serial: }}]",
+            "devices[0].link.serial: must be a mapping with keys such as path, baud, not None",
+        ),
+        (
+            "devices: [{name: d, class: c, link: serial}]",
+            "devices[0].link: must be a mapping with one key of: serial, simulated; not 'serial'",
+        ),
+        ("devices: [{name: d, class: c, link: {}}]", "devices[0].link: needs exactly one of: serial, simulated"),
+        (
+            "devices: [{name: d, class: c, link: {tcp: {host: x}}}]",
+            "devices[0].link.tcp: no such link is installed; there are: serial, simulated; pip install the package that brings it",
+        ),
+        (
+            "classes: [{name: c, protocol: scpi}]",
+            "classes[0].protocol: no such protocol is installed; there are: framed; pip install the package that brings it",
+        ),
     ],
 )
 def test_a_value_that_could_only_fail_later_is_refused_now(section: str, message: str | None) -> None:
@@ -112,12 +140,8 @@ def test_nesting_without_end_and_alias_bombs_are_one_short_line() -> None:
     )
 
 
-def test_the_simulated_ring_has_the_bounds_of_the_simulated_board() -> None:
-    assert SIMULATED_RING_BYTES == (MIN_RING_BYTES, MAX_RING_BYTES)
-
-
 def test_two_devices_cannot_have_one_port() -> None:
-    with pytest.raises(ConfigError, match=r"devices\[0\].link.serial.path: /dev/ttyUSB0 is already|already the port of devices\[0\]"):
+    with pytest.raises(ConfigError, match=r"devices\[1\].link.serial: /dev/ttyUSB0 is already the port of devices\[0\]"):
         parse(GOOD.replace("simulated: {seed: 1, accept: any}", "serial: {path: /dev/ttyUSB0}"))
 
 
