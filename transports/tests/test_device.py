@@ -18,8 +18,8 @@ from transports.errors import DeviceError, LinkLost, LinkNotFound, LinkTimeout, 
 from transports.link import Link, LinkOpener
 from transports.protocol import Event, Joined, Left, Listed, Output, Record, RemoveWorkload, StartWorkload, WorkloadState
 from transports.serial import SerialLinkOpener
-from transports.tests.contract.pty_end import PtyEnd
 from transports.tests.line_protocol import LineProtocol
+from transports.tests.pty_end import PtyEnd
 
 START = StartWorkload(wid=7, gen=1, program="hello")
 

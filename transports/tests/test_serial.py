@@ -21,8 +21,8 @@ import serial_asyncio
 from transports.errors import LinkBusy, LinkError, LinkLost, LinkNotFound, LinkPermissionDenied
 from transports.link import COALESCE_BYTES, CoalescingLink
 from transports.serial import SerialLinkOpener
-from transports.tests.contract.link_contract import opened, read_exactly
-from transports.tests.contract.pty_end import PtyEnd
+from transports.testing.link_contract import opened, read_exactly
+from transports.tests.pty_end import PtyEnd
 from transports.tty_line import open_error, settle_line
 
 IFLAG, OFLAG, CFLAG, LFLAG, _, OSPEED, CC = range(7)
