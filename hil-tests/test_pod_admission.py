@@ -9,8 +9,10 @@ from typing import Any, Final
 
 import pytest
 import yaml
-from lab import condition, container, waiting_reason
+from control_plane import ControlPlane
+from lab import Lab, condition, container, waiting_reason
 from pod_lab import OWN, PodLab, is_ready, lab, pod_lab, terminated
+from workbench import Workbench
 
 __all__ = ["lab", "pod_lab"]  # fixtures
 
@@ -18,11 +20,15 @@ EXAMPLES: Final = Path(__file__).resolve().parents[1] / "examples"
 TOLERATIONS: Final = [{"operator": "Exists"}]
 
 
-def wait_for_failed(lab: PodLab, name: str, reason: str) -> dict[str, Any]:
+def wait_for_failed(lab: Lab, name: str, reason: str) -> dict[str, Any]:
     pod = lab.wait_for_phase(name, "Failed")
     assert pod["status"]["reason"] == reason
     lab.wait(lambda: reason in lab.event_reasons(name), f"the event {reason}")
     return pod
+
+
+def out_of(resource: str, *, requested: int, used: int, capacity: int) -> str:
+    return f"Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
 
 
 # -- pods that chose this node themselves
@@ -36,8 +42,56 @@ def test_a_pod_beyond_the_last_board_is_out_of_it(lab: PodLab) -> None:
         lab.wait_for_ready(name)
     lab.run("late", "hello", nodeName=lab.node, container=lab.own())
     pod = wait_for_failed(lab, "late", f"OutOf{lab.own_resource}")
-    assert pod["status"]["message"].startswith(f"Node didn't have enough resource: {lab.own_resource}")
+    assert pod["status"]["message"] == out_of(lab.own_resource, requested=1, used=3, capacity=3)
     assert all(is_ready(pod) for pod in lab.pods() if pod["metadata"]["name"] in names)
+
+
+def test_a_pod_that_finds_boards_for_some_of_its_containers_starts_none(lab: PodLab) -> None:
+    lab.run("there", "hello", nodeName=lab.node, container=lab.own())
+    lab.wait_for_ready("there")
+    pod = lab.pod_manifest("wide", "hello", nodeName=lab.node, container=lab.own())
+    pod["spec"]["containers"] = [{**pod["spec"]["containers"][0], "name": name} for name in ("a", "b", "c")]
+    lab.kubectl("create", "-f", "-", stdin=pod)
+    pod = wait_for_failed(lab, "wide", f"OutOf{lab.own_resource}")
+    assert pod["status"]["message"] == out_of(lab.own_resource, requested=3, used=1, capacity=3)
+    assert "Started" not in lab.event_reasons("wide")
+
+
+def test_a_pod_beyond_the_nodes_own_resources_is_out_of_them(control_plane: ControlPlane, workbench: Workbench, namespace: str) -> None:
+    lab = Lab(control_plane, workbench, namespace)
+    lab.set_up(slots=8, node={"name": lab.node, "capacity": {"cpu": "2", "memory": "1Gi", "pods": "4"}})
+
+    def ask(name: str, image: str = "hello", **requests: str) -> None:
+        container = {"resources": {"requests": requests}}
+        lab.run(name, image, nodeName=lab.node, restartPolicy="Never", container=container)
+
+    ask("ended", "exit", cpu="2", memory="1Gi")
+    lab.wait_for_phase("ended", "Succeeded")
+    ask("there", cpu="1500m", memory="1000Mi")
+    lab.wait_for_ready("there")  # what has ended holds nothing
+    late: list[tuple[str, dict[str, str], tuple[int, int, int]]] = [
+        ("cpu", {"cpu": "501m"}, (501, 1500, 2000)),
+        ("memory", {"cpu": "1m", "memory": "25Mi"}, (25 << 20, 1000 << 20, 1 << 30)),
+        ("ephemeral-storage", {"ephemeral-storage": "1k"}, (1000, 0, 0)),
+    ]
+    for resource, requests, (requested, used, capacity) in late:
+        ask(f"late-{resource}", **requests)
+        pod = wait_for_failed(lab, f"late-{resource}", f"OutOf{resource}")
+        assert pod["status"]["message"] == out_of(resource, requested=requested, used=used, capacity=capacity)
+    for name in ("b", "c", "d"):
+        ask(name, cpu="100m")
+        lab.wait_for_ready(name)  # what was rejected holds nothing
+    ask("late-pods")
+    pod = wait_for_failed(lab, "late-pods", "OutOfpods")
+    assert pod["status"]["message"] == out_of("pods", requested=1, used=4, capacity=4)
+
+    lab.gateway.restart()
+    ask("late-again")
+    wait_for_failed(lab, "late-again", "OutOfpods")
+    lab.kubectl("delete", "pod", "b", "--grace-period=1")
+    ask("in-time")
+    lab.wait_for_ready("in-time")
+    assert lab.refused_requests() == []
 
 
 def test_a_pod_that_wants_another_node_is_rejected(lab: PodLab) -> None:
