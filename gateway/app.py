@@ -33,6 +33,7 @@ from gateway.kubelet.server import HttpServer
 from gateway.logs.clock import SystemClock
 from gateway.logs.store import LogStore
 from gateway.metrics import GatewayVitals
+from gateway.node.name import hold_node_name
 from gateway.pods.controller import PodController
 from gateway.pods.node import NodeAddresses, NodeLookup
 from gateway.pods.seams import PodSource, PodUid, StatusSink
@@ -158,7 +159,8 @@ async def run_in_cluster(configuration: Configuration, directories: Directories)
                 tasks.start_soon(HttpServer(endpoint, tls.context).serve, listener)
                 await cluster.run(listener.getsockname()[1], is_self_signed=tls.is_self_signed)
 
-        await gateway.run(cluster.source, cluster.sink, cluster, surroundings, cluster.families, cluster.node_object)
+        with hold_node_name(node.name, api.server):
+            await gateway.run(cluster.source, cluster.sink, cluster, surroundings, cluster.families, cluster.node_object)
 
 
 def tell_if_shared(kubeconfig: str) -> None:

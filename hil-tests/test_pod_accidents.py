@@ -193,6 +193,17 @@ def test_a_gateway_with_the_name_of_another_living_machine_ends_and_writes_nothi
         lab.kubectl("delete", "node", "taken")
 
 
+def test_a_second_gateway_with_the_same_node_name_on_this_machine_refuses_and_disturbs_nobody(lab: PodLab) -> None:
+    lab.run("pod", "counter", "--rate", "50")
+    before = lab.wait_for_ready("pod")
+    second = second_gateway(lab, lab.node)  # with directories, a port and devices of its own
+    second.process.wait_for(lambda: second.process.has_ended, "the second gateway's end", timeout_s=30)
+    assert f"another gateway on this machine is node {lab.node}" in second.log()
+    assert "Traceback" not in second.log()
+    assert container(lab.wait_for_ready("pod")) == container(before)
+    lab.wait_until_offered()
+
+
 def node_info(lab: PodLab) -> dict[str, Any]:
     node = lab.node_object() or {}
     return dict(node["status"]["nodeInfo"])
@@ -260,8 +271,10 @@ def test_a_delete_that_the_watch_missed_and_a_history_that_is_gone(lab: PodLab) 
     lab.run("stays", "counter", "--rate", "50")
     board = assigned(lab.wait_for_ready("gone"))
     before = lab.wait_for_ready("stays")
+    before_log = lab.gateway.log()
     os.kill(lab.gateway.process.pid, signal.SIGSTOP)
     try:
+        lab.control_plane.restart("kube-apiserver")  # the watch is cut before the delete: nothing of it is on the way
         lab.kubectl("delete", "pod", "gone", "--force", "--grace-period=0")
         lab.control_plane.compact()
         lab.control_plane.restart("kube-apiserver")
@@ -269,6 +282,7 @@ def test_a_delete_that_the_watch_missed_and_a_history_that_is_gone(lab: PodLab) 
         os.kill(lab.gateway.process.pid, signal.SIGCONT)
 
     lab.wait(lambda: slots_used(lab, board) == 0, "the board of the pod that is gone to be free", timeout_s=60)
+    assert "watch is too old, listing again path=/api/v1/pods" in lab.gateway.log()[len(before_log) :]  # the 410
     assert container(lab.wait_for_ready("stays")) == container(before)
     lab.run("next", "hello", container=lab.own(), metadata=pinned(board))
     lab.wait_for_ready("next")
