@@ -17,6 +17,8 @@ from workbench import Workbench
 __all__ = ["lab", "pod_lab"]  # fixtures
 
 EXAMPLES: Final = Path(__file__).resolve().parents[1] / "examples"
+PROBE: Final = {"exec": {"command": ["true"]}}
+SIDECAR: Final = {"name": "beside", "image": "hello", "restartPolicy": "Always"}
 TOLERATIONS: Final = [{"operator": "Exists"}]
 
 
@@ -128,7 +130,10 @@ def test_a_node_that_evicts_takes_no_new_pod(lab: PodLab) -> None:
         ("pod", {"hostNetwork": True}, "spec.hostNetwork"),
         ("pod", {"shareProcessNamespace": True}, "spec.shareProcessNamespace"),
         ("pod", {"volumes": [{"name": "data", "hostPath": {"path": "/data"}}]}, "spec.volumes[0].hostPath"),
-        ("container", {"livenessProbe": {"exec": {"command": ["true"]}}}, "spec.containers[0].livenessProbe"),
+        ("pod", {"initContainers": [SIDECAR]}, "spec.initContainers[0].restartPolicy"),
+        ("container", {"livenessProbe": PROBE}, "spec.containers[0].livenessProbe"),
+        ("container", {"readinessProbe": PROBE}, "spec.containers[0].readinessProbe"),
+        ("container", {"startupProbe": PROBE}, "spec.containers[0].startupProbe"),
         ("container", {"lifecycle": {"preStop": {"sleep": {"seconds": 1}}}}, "spec.containers[0].lifecycle"),
         ("container", {"workingDir": "/home"}, "spec.containers[0].workingDir"),
     ],
@@ -136,10 +141,28 @@ def test_a_node_that_evicts_takes_no_new_pod(lab: PodLab) -> None:
 )
 def test_a_refused_field_waits_with_its_path(lab: PodLab, where: str, fields: dict[str, Any], path: str) -> None:
     lab.run("pod", "hello", **(fields if where == "pod" else {"container": fields}))
-    pod = lab.wait_for_pod("pod", lambda pod: waiting_reason(pod) == "CreateContainerConfigError")
-    assert f"({path})" in container(pod)["state"]["waiting"]["message"]
+    pod = lab.wait_for_pod("pod", refusals)
+    assert f"({path})" in refusals(pod)[0]
     assert pod["status"]["phase"] == "Pending"
     lab.wait(lambda: "Failed" in lab.event_reasons("pod"), "the event")
+    assert "Started" not in lab.event_reasons("pod")
+
+
+def refusals(pod: dict[str, Any]) -> list[str]:
+    """What the containers say that wait with CreateContainerConfigError, init containers first."""
+    statuses = (*pod["status"].get("initContainerStatuses", ()), *pod["status"].get("containerStatuses", ()))
+    waiting = [status.get("state", {}).get("waiting", {}) for status in statuses]
+    return [found["message"] for found in waiting if found.get("reason") == "CreateContainerConfigError"]
+
+
+def test_a_refused_field_of_one_container_keeps_the_others_from_starting(lab: PodLab) -> None:
+    init = {"name": "init", "image": "echo", "args": ["init"]}
+    other = {"name": "other", "image": "hello", "livenessProbe": PROBE}
+    lab.run("pod", "hello", initContainers=[init], containers=[{"name": "main", "image": "hello"}, other])
+    pod = lab.wait_for_pod("pod", refusals)
+    assert "(spec.containers[1].livenessProbe)" in refusals(pod)[0]
+    assert pod["status"]["phase"] == "Pending"
+    assert "Started" not in lab.event_reasons("pod")
 
 
 def test_ignored_fields_do_no_harm(lab: PodLab) -> None:
