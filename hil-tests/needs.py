@@ -9,11 +9,15 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Mapping
 from typing import Final, NoReturn
 
 import pytest
 from control_plane import NotBuilt, find_binaries
+
+OWN_MOUNTS: Final = ("unshare", "--map-root-user", "--mount")
+"""Runs a program that may mount what nobody else sees."""
 
 Probe = Callable[[], str | None]
 """Returns why it is missing, or None."""
@@ -35,11 +39,21 @@ def _root() -> str | None:
     return None if os.geteuid() == 0 else "not root"
 
 
+def _tmpfs() -> str | None:
+    """A file system of one's own in a mount namespace: root may, and others where user namespaces are allowed."""
+    try:
+        tried = subprocess.run([*OWN_MOUNTS, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, timeout=10, check=False)
+    except OSError as error:
+        return f"unshare: {error.strerror}"
+    return None if tried.returncode == 0 else tried.stderr.decode().strip()
+
+
 PROBES: Final[Mapping[str, Probe]] = {
     "cluster": _cluster,
     "kubectl": _cluster,
     "socat": _program("socat"),
     "root": _root,
+    "tmpfs": _tmpfs,
 }
 
 
