@@ -100,7 +100,8 @@ def test_a_bad_key_is_named_with_what_is_allowed(old: str, new: str, message: st
         ),
         (
             "devices: [{name: d, class: c, link: {serial: }}]",
-            "devices[0].link.serial: must be a mapping with keys such as baud, flowControl, modemLines, rs485, lowLatency, latencyTimer, path, not None",
+            "devices[0].link.serial: must be a mapping with keys such as "
+            "baud, flowControl, modemLines, rs485, lowLatency, latencyTimer, path, not None",
         ),
         (
             "devices: [{name: d, class: c, link: serial}]",
