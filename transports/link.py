@@ -104,3 +104,11 @@ class RunningOpener(Protocol):
     async def run(self) -> None:
         """Started once, before the first open. Until cancelled; it must not end or fail because a device does."""
         ...
+
+
+@runtime_checkable
+class ResettingOpener(Protocol):
+    """An opener that knows whether its links can reset the board: they are ResettableLinks then."""
+
+    @property
+    def can_reset(self) -> bool: ...

@@ -70,6 +70,11 @@ class SerialLinkOpener:
     def name(self) -> str:
         return self._path
 
+    @property
+    def can_reset(self) -> bool:
+        """See transports.link.ResettingOpener."""
+        return bool(steps_of_reset(self._settings.lines))
+
     async def open(self) -> SerialLink:
         """The open port; the caller closes it.
 
