@@ -19,8 +19,8 @@ from transports.errors import DeviceError, LinkError, LinkLost, LinkNotFound, Li
 from transports.link import LineErrors, Link, LinkOpener
 from transports.protocol import Event, Joined, Left, Listed, Output, Problem, Record, RemoveWorkload, StartWorkload, WorkloadState
 from transports.serial import SerialLink, SerialLinkOpener
-from transports.tests.contract.pty_end import PtyEnd
 from transports.tests.line_protocol import LineProtocol
+from transports.tests.pty_end import PtyEnd
 
 START = StartWorkload(wid=7, gen=1, program="hello")
 

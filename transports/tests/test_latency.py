@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from transports.latency import set_latency_timer, timer_of
-from transports.tests.contract.pty_end import PtyEnd
+from transports.tests.pty_end import PtyEnd
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import struct
 
 from transports.line_errors import decode, read_line_errors
 from transports.link import LineErrors
-from transports.tests.contract.pty_end import PtyEnd
+from transports.tests.pty_end import PtyEnd
 
 
 def test_the_structure_is_that_of_the_kernel() -> None:

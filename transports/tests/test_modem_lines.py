@@ -19,7 +19,7 @@ from transports.modem_lines import (
     steps_of_reset,
     with_lines,
 )
-from transports.tests.contract.pty_end import PtyEnd
+from transports.tests.pty_end import PtyEnd
 
 
 class EspCircuit:

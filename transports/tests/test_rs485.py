@@ -10,7 +10,7 @@ import pytest
 from transports.driver import BadOption, DurationS
 from transports.errors import LinkError
 from transports.rs485 import Rs485, differs, encode, set_rs485
-from transports.tests.contract.pty_end import PtyEnd
+from transports.tests.pty_end import PtyEnd
 
 ENABLED, RTS_ON_SEND, RTS_AFTER_SEND, RX_DURING_TX = 1, 2, 4, 16
 

@@ -24,8 +24,8 @@ from transports.link import COALESCE_BYTES, CoalescingLink, CountingLink, Resett
 from transports.rs485 import Rs485
 from transports.serial import SerialLinkOpener
 from transports.serial_options import PortSettings
-from transports.tests.contract.link_contract import opened, read_exactly
-from transports.tests.contract.pty_end import PtyEnd
+from transports.testing.link_contract import opened, read_exactly
+from transports.tests.pty_end import PtyEnd
 from transports.tty_line import check_baud, open_error, settle_line
 
 OPEN_HOOKS = ("_reset_input_buffer", "_update_dtr_state", "_update_rts_state")
