@@ -38,6 +38,7 @@ def _root() -> str | None:
 PROBES: Final[Mapping[str, Probe]] = {
     "cluster": _cluster,
     "kubectl": _cluster,
+    "ser2net": _program("ser2net"),
     "socat": _program("socat"),
     "root": _root,
 }

@@ -10,10 +10,10 @@ import enum
 import struct
 from typing import Final
 
+from transports.baud import check_achieved
 from transports.errors import LinkError, RemoteProtocolError
 from transports.modem_lines import DTR, RTS
 from transports.telnet import Command, Negotiation, Subnegotiation, TelnetReader, Verb, encode
-from transports.tty_line import check_baud
 
 
 class Option(enum.IntEnum):
@@ -142,7 +142,7 @@ class ComPort:
         if ask is _Ask.BAUD:
             if len(value) != _BAUD.size:
                 raise RemoteProtocolError(f"the answer to BAUD has {len(value)} bytes, not {_BAUD.size}")
-            check_baud(self._name, self._baud, _BAUD.unpack(value)[0])
+            check_achieved(self._name, self._baud, _BAUD.unpack(value)[0])
         elif value != bytes((_SETTINGS[ask],)):
             raise LinkError(f"{self._name}: the port cannot be set to 8N1: {ask.name} is {value.hex()}")
         self._waits_for.discard(ask.name)

@@ -118,17 +118,19 @@ class TcpLink:
             data, self._unread = self._unread[:max_bytes], self._unread[max_bytes:]
             return data
         while True:
-            self._raise_if_lost()
-            try:
+            try:  # also after a send has found it lost: what came before that is still there
                 data = self._socket.recv(max_bytes)
             except (BlockingIOError, InterruptedError):
+                self._raise_if_lost()
                 await self._until(anyio.wait_readable)
+                continue
             except OSError as error:
                 self._lose(os.strerror(error.errno or 0), error)
             else:
                 if data:
                     return data
                 self._lose("hung up")
+            self._raise_if_lost()
 
     async def send(self, data: bytes) -> None:
         await anyio.lowlevel.checkpoint()

@@ -55,7 +55,8 @@ class TelnetReader:
     def feed(self, received: bytes) -> tuple[bytes, list[Command]]:
         """Raises RemoteProtocolError for what is no telnet."""
         received, self._half = self._half + received, b""
-        data, commands, at = bytearray(), [], 0
+        data, at = bytearray(), 0
+        commands: list[Command] = []
         while (iac := received.find(_IAC, at)) >= 0:
             data += received[at:iac]
             end, found = _parse(received, iac)

@@ -15,11 +15,11 @@ from transports.modem_lines import (
     ModemLines,
     effect_of_opening,
     lines_after_open,
-    set_lines,
     steps_of_reset,
     with_lines,
 )
 from transports.tests.pty_end import PtyEnd
+from transports.tty_line import set_lines
 
 
 class EspCircuit:
@@ -67,6 +67,10 @@ def test_each_step_of_a_reset_moves_one_line_only() -> None:
 @pytest.mark.parametrize("policy", [ModemLines.LEAVE, ModemLines.ASSERT])
 def test_other_boards_have_no_reset_by_their_lines(policy: ModemLines) -> None:
     assert steps_of_reset(policy) == ()
+
+
+def test_the_lines_are_numbered_as_the_kernel_does() -> None:
+    assert (DTR, RTS) == (termios.TIOCM_DTR, termios.TIOCM_RTS)
 
 
 def test_the_drivers_other_bits_stay_as_they_are() -> None:

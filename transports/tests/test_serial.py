@@ -18,6 +18,7 @@ import pytest
 import serial
 import serial_asyncio
 
+from transports.baud import check_achieved
 from transports.driver import DurationS
 from transports.errors import LinkBusy, LinkError, LinkLost, LinkNotFound, LinkPermissionDenied
 from transports.link import COALESCE_BYTES, CoalescingLink, CountingLink, ResettableLink
@@ -26,7 +27,7 @@ from transports.serial import SerialLinkOpener
 from transports.serial_options import PortSettings
 from transports.testing.link_contract import opened, read_exactly
 from transports.tests.pty_end import PtyEnd
-from transports.tty_line import check_baud, open_error, settle_line
+from transports.tty_line import open_error, settle_line
 
 OPEN_HOOKS = ("_reset_input_buffer", "_update_dtr_state", "_update_rts_state")
 IFLAG, OFLAG, CFLAG, LFLAG, _, OSPEED, CC = range(7)
@@ -100,9 +101,9 @@ def test_a_line_that_runs_at_another_rate_is_refused_with_both_rates(end: PtyEnd
 
 
 def test_a_rate_that_is_off_by_more_than_one_sides_share_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    check_baud("port", 921600, 923077)
+    check_achieved("port", 921600, 923077)
     assert not caplog.records
-    check_baud("port", 100_000, 102_500)
+    check_achieved("port", 100_000, 102_500)
     assert caplog.messages == ["baud rate is off by 2.5 %"]
 
 
