@@ -2,98 +2,71 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import pytest
+from control_plane import ControlPlane
+from lab import Lab, assert_counted, condition, container
 from processes import Reaper
 from ser2net import Accepter, Ser2net
 from workbench import Workbench
 
-COUNTER: Final = {
-    "apiVersion": "v1",
-    "kind": "Pod",
-    "metadata": {"name": "counter"},
-    "spec": {"containers": [{"name": "main", "image": "counter", "args": ["--rate", "20"]}]},
-}
-WAIT_S: Final = 60.0
+ACCEPTERS: Final[dict[str, Accepter]] = {"rfc2217": "telnet(rfc2217)", "socket": "tcp"}
 
 
-class Desk:
-    """One board, ser2net in front of it, and a gateway that runs a counter on it."""
+class RemoteLab(Lab):
+    """A lab whose one board is reached through a server. kind is the link's."""
 
-    def __init__(self, workbench: Workbench, reaper: Reaper, kind: str, accepter: Accepter) -> None:
-        board = workbench.boards(1, "--slots", "4")
-        self.server = Ser2net(workbench.folder / "ser2net", reaper, board.links[0], accepter)
+    def __init__(self, control_plane: ControlPlane, workbench: Workbench, namespace: str, kind: str) -> None:
+        super().__init__(control_plane, workbench, namespace)
+        self._kind = kind
+        self._folder = workbench.folder
+        self._reaper = Reaper()
+        self.server: Ser2net
+
+    def configuration(self, **changes: Any) -> dict[str, Any]:
+        self.server = Ser2net(self._folder / "ser2net", self._reaper, self.boards.links[0], ACCEPTERS[self._kind])
         self.server.start()
-        pods = workbench.folder / "pods"
-        pods.mkdir()
-        (pods / "counter.yaml").write_text(json.dumps(COUNTER))
-        self.gateway = workbench.gateway(
-            {
-                "node": {"name": "desk"},
-                "classes": [{"name": "sim", "slots": 4, "shared": True}],
-                "devices": [{"name": "far", "class": "sim", "link": {kind: {"host": "127.0.0.1", "port": self.server.port}}}],
-            },
-            "--standalone",
-            "--manifests",
-            str(pods),
-        )
+        link = {self._kind: {"host": "127.0.0.1", "port": self.server.port}}
+        return super().configuration(**changes) | {"devices": [{"name": "far", "class": self.class_name, "link": link}]}
 
-    def wait(self, met: Callable[[], Any], what: str) -> None:
-        self.gateway.process.wait_for(lambda: bool(met()), what, timeout_s=WAIT_S)
-
-    def pod(self) -> dict[str, Any]:
-        pods = json.loads(self.gateway.cli("get", "pods", "-o", "json"))["items"]
-        return next((dict(pod) for pod in pods if pod["name"] == "counter"), {})
-
-    def device(self) -> dict[str, Any]:
-        (row,) = json.loads(self.gateway.cli("get", "devices", "-o", "json"))["items"]
-        return dict(row)
-
-    def is_ready(self) -> bool:
-        return self.pod().get("ready") == 1 and self.device()["state"] == "Ready"
-
-    def numbers(self) -> list[int]:
-        """What the pod's log says; anything else in it fails."""
-        lines = self.gateway.run_cli("logs", "counter").stdout.splitlines()
-        assert all(re.fullmatch(r"\d+", line) for line in lines), lines
-        return [int(line) for line in lines]
+    def close(self) -> None:
+        super().close()
+        self.server.stop()
+        self._reaper.close()
 
 
-@pytest.fixture
-def reaper() -> Any:
-    reaper = Reaper()
-    yield reaper
-    reaper.close()
-
-
-@pytest.mark.parametrize(("kind", "accepter"), [("rfc2217", "telnet(rfc2217)"), ("socket", "tcp")])
-@pytest.mark.timeout(240)
-def test_same_pod_and_log_after_the_server_was_killed(
-    kind: str, accepter: Accepter, workbench: Workbench, reaper: Reaper, need: Callable[[str], None]
-) -> None:
+@pytest.fixture(params=ACCEPTERS)
+def lab(
+    request: pytest.FixtureRequest, control_plane: ControlPlane, workbench: Workbench, namespace: str, need: Callable[[str], None]
+) -> Iterator[RemoteLab]:
     need("ser2net")
-    desk = Desk(workbench, reaper, kind, accepter)
-    try:
-        desk.wait(desk.is_ready, "the pod to run")
-        desk.wait(lambda: len(desk.numbers()) >= 10, "its log")
-        before = desk.pod()
+    made = RemoteLab(control_plane, workbench, namespace, request.param)
+    yield made
+    made.close()
+    assert made.refused_requests() == []
 
-        desk.server.kill()
-        desk.wait(lambda: desk.pod()["ready"] == 0 and desk.device()["state"] == "Disconnected", "the server's death to be told")
-        message = desk.device()["message"]
-        assert message.startswith(f"{kind}://127.0.0.1:{desk.server.port}: nobody listens there"), message
-        seen = len(desk.numbers())
 
-        desk.server.start()
-        desk.wait(desk.is_ready, "the pod to be ready again")
-        desk.wait(lambda: len(desk.numbers()) > seen + 10, "its log to go on")
-        numbers = desk.numbers()
-        assert numbers == list(range(1, len(numbers) + 1))
-        after = desk.pod()
-        assert (after["restarts"], after["createdAt"]) == (0, before["createdAt"])
-    finally:
-        desk.server.stop()
+def test_same_pod_and_log_after_its_server_was_killed(lab: RemoteLab) -> None:
+    lab.set_up()
+    lab.run("counter", "counter", "--rate", "100")
+    before = lab.wait_for_ready("counter")
+    follower = lab.follow("counter")
+    follower.wait_for_lines(50)
+
+    lab.server.kill()
+    away = lab.wait_for_ready("counter", "False")
+    assert "running" in container(away)["state"]
+    assert condition(away, "Ready")["reason"] == "DeviceDisconnected"
+    node = lab.wait_for_node(lambda node: condition(node, "DeviceProblem").get("status") == "True")
+    assert "nobody listens there" in condition(node, "DeviceProblem")["message"]
+    seen = len(follower.lines)
+
+    lab.server.start()
+    lab.wait_for_ready("counter")
+    assert_counted(follower.wait_for_lines(seen + 100), first=1)
+    after = lab.wait_for_ready("counter")
+    assert container(after)["containerID"] == container(before)["containerID"]
+    assert container(after)["state"] == container(before)["state"]
+    assert container(after)["restartCount"] == 0
