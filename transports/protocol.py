@@ -263,6 +263,8 @@ GARBAGE: Final = "GarbageReceived"
 """Reason of a Problem: much cannot be decoded, and nobody knows why."""
 BAUD_MISMATCH: Final = "BaudMismatch"
 """Reason of a Problem: the line's own error counters say why."""
+OUTPUT_HELD: Final = "OutputHeld"
+"""Reason of a Problem: nothing that is sent is taken."""
 
 
 Event = Joined | Listed | Inventoried | Output | WorkloadChanged | Text | Away | Returned | Left | Answered | RequestLost | Problem

@@ -27,6 +27,7 @@ from gateway.pods.seams import AttemptState
 from transports.errors import TransportError
 from transports.protocol import (
     BAUD_MISMATCH,
+    OUTPUT_HELD,
     Answered,
     Away,
     Event,
@@ -49,7 +50,7 @@ from transports.protocol import (
 
 _logger = logging.getLogger(__name__)
 
-FAULTS: Final = frozenset({BAUD_MISMATCH})
+FAULTS: Final = frozenset({BAUD_MISMATCH, OUTPUT_HELD})
 """Problems that are worth an event; the others come and go, and stand in the condition."""
 
 
