@@ -14,6 +14,8 @@ from typing import Final, NoReturn
 
 import pytest
 from control_plane import NotBuilt, find_binaries
+from guest.image import NotBuilt as GuestNotBuilt
+from guest.image import find_image
 
 Probe = Callable[[], str | None]
 """Returns why it is missing, or None."""
@@ -31,6 +33,14 @@ def _cluster() -> str | None:
     return None
 
 
+def _guest() -> str | None:
+    try:
+        find_image()
+    except GuestNotBuilt as missing:
+        return str(missing)
+    return None
+
+
 def _root() -> str | None:
     return None if os.geteuid() == 0 else "not root"
 
@@ -41,6 +51,7 @@ PROBES: Final[Mapping[str, Probe]] = {
     "ser2net": _program("ser2net"),
     "socat": _program("socat"),
     "root": _root,
+    "guest": _guest,
 }
 
 
