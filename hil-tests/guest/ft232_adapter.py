@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future
+from typing import Final
 
 from anyio.from_thread import BlockingPortal
 from guest.auto_reset import Boot
@@ -13,6 +15,9 @@ from guest.inside import await_no_path, await_path
 from guest.machine import Guest
 
 from transports.simulated.board import BoardConfig
+
+BOOT_TIMEOUT_S: Final = 20.0
+LOOK_S: Final = 0.02
 
 
 class Ft232Adapter(Emulated):
@@ -89,3 +94,12 @@ class Ft232Adapter(Emulated):
         board = self._board
         assert board is not None
         return self._on_loop(lambda: list(board.boots))
+
+    def await_boots(self, count: int) -> list[Boot]:
+        """boots() once there are so many. Raises TimeoutError."""
+        deadline = time.monotonic() + BOOT_TIMEOUT_S
+        while len(boots := self.boots()) < count:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"boots {boots} instead of {count} within {BOOT_TIMEOUT_S:g} s")
+            time.sleep(LOOK_S)
+        return boots

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import anyio
-import anyio._backends._asyncio  # noqa: F401 - else a process without rights would have to look for it
+import anyio._backends._asyncio
 from anyio.from_thread import start_blocking_portal
 
 from transports import interruption
-from transports.errors import LinkLost
+from transports.errors import LinkLost, LinkNotFound
 from transports.link import CountingLink, LineErrors, Link, LinkOpener, ResettableLink
 from transports.rfc2217 import Rfc2217LinkOpener
 from transports.serial import SerialLinkOpener
 from transports.serial_options import PortSettings
 
 READ_TIMEOUT_S = 10.0
+OPEN_TIMEOUT_S = 20.0
 
 
 def serial(path: str, settings: PortSettings) -> LinkOpener:
@@ -38,6 +40,18 @@ class HeldLink:
 
     def open(self) -> None:
         self._link = self._portal.call(self._opener.open)
+
+    def open_when_there(self) -> None:
+        """As a supervisor does it, with a short back-off."""
+
+        async def keep_trying() -> Link:
+            with anyio.fail_after(OPEN_TIMEOUT_S):
+                while True:
+                    with suppress(LinkNotFound):
+                        return await self._opener.open()
+                    await anyio.sleep(0.1)
+
+        self._link = self._portal.call(keep_trying)
 
     def send(self, data: bytes) -> None:
         self._portal.call(self._link.send, data)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 import termios
-from collections.abc import Callable
 from typing import Final
 
 import pytest
-
-from guest.auto_reset import Boot
-from guest.ft232 import Baud, Break, Happening, Latency, LineError, Lines, ModemInput, Opened
+from guest.ft232 import Break, Happening, Latency, LineError, Lines, ModemInput, Opened
 from guest.ft232_adapter import Ft232Adapter
-from guest.inside import attribute_of, write_files
-from guest.process import GuestProcess
+from guest.inside import write_files
 from guest.stand import Stand
 from guest.tty import LineErrors, Tty
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from guest.auto_reset import Boot
-from guest.ft232 import Baud, Break, Happening, Latency, LineError, Lines, ModemInput
+from guest.ft232 import Happening, Latency, LineError, Lines, ModemInput
 from guest.ft232_adapter import Ft232Adapter
 from guest.held_link import HeldLink, serial
 from guest.stand import Stand
@@ -54,8 +54,8 @@ def test_a_reset_by_the_lines_boots_the_program(stand: Stand) -> None:
     adapter.happened()
     link.reset()
     assert lines_of(adapter.happened()) == [EN_LOW, UP]
+    assert adapter.await_boots(1) == [Boot.PROGRAM]
     assert b"reset cause" in link.receive(200)
-    assert adapter.boots() == [Boot.PROGRAM]
     link.close()
 
 
