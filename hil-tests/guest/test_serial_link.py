@@ -97,17 +97,22 @@ def test_a_rate_at_which_the_driver_falls_back_is_refused(stand: Stand) -> None:
         link.open()
 
 
-def test_the_latency_timer_is_set(stand: Stand) -> None:
+def test_low_latency_needs_no_rights_and_is_a_timer_of_one_millisecond(stand: Stand) -> None:
     adapter = stand.ft232("W2005")
-    adapter.await_plugged()
-    adapter.happened()
     link = held(stand, adapter, PortSettings(low_latency=True))
+    adapter.happened()
     link.open()
     assert Latency(1) in adapter.happened()
     link.close()
-    link = stand.guest.start_calls().keep(HeldLink, serial, adapter.by_id, PortSettings(latency_timer=DurationS(0.004)))
-    link.open()
+
+
+def test_the_latency_timer_is_set(stand: Stand) -> None:
+    adapter = stand.ft232("W2010")
+    adapter.await_plugged()
+    link = stand.guest.start_calls().keep(HeldLink, serial, adapter.by_id, PortSettings(latency_timer=DurationS(0.004)))  # as root
     adapter.happened()
+    link.open()
+    assert Latency(4) in adapter.happened()
     link.close()
 
 
