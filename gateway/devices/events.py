@@ -211,8 +211,8 @@ class DeviceEvents:
     async def _absent(self, board: Board, entry: Entry) -> None:
         """A run that the device does not have (any more)."""
         is_intent, is_same_boot = entry.state == AttemptState.INTENDED.value, entry.boot_id == board.boot_id
-        if entry.run in self._drains or (is_intent and is_same_boot):
-            return  # its log is on the way; or it never started, and the same attempt may be sent again
+        if is_intent and is_same_boot:
+            return  # it never started, and the same attempt may be sent again
         told = exits.VANISHED if is_same_boot else exits.of_reboot(board.reset_cause)
         # In a ring that outlived the reset, what it wrote before ends where the new boot begins.
         is_in_ring = not is_same_boot and entry.epoch in (None, board.output.epoch)
