@@ -22,6 +22,7 @@ PRELOAD: Final = (
     "guest.gateway",
     "guest.tty",
     "guest.inside",
+    "guest.bare_usb",
     "guest.held_link",
 )
 """What most tests run: a second of the machine is half a minute of the guest, which spends it while the first test is set up."""

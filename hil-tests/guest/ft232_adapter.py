@@ -16,8 +16,8 @@ from guest.machine import Guest
 
 from transports.simulated.board import BoardConfig
 
-BOOT_TIMEOUT_S: Final = 20.0
-LOOK_S: Final = 0.02
+WAIT_S: Final = 10.0
+LOOK_S: Final = 0.01
 
 
 class Ft232Adapter(Emulated):
@@ -95,11 +95,9 @@ class Ft232Adapter(Emulated):
         assert board is not None
         return self._on_loop(lambda: list(board.boots))
 
-    def await_boots(self, count: int) -> list[Boot]:
-        """boots() once there are so many. Raises TimeoutError."""
-        deadline = time.monotonic() + BOOT_TIMEOUT_S
-        while len(boots := self.boots()) < count:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"boots {boots} instead of {count} within {BOOT_TIMEOUT_S:g} s")
+    def await_boots(self, boots: list[Boot]) -> None:
+        """Until these have been, in this order, and no others."""
+        deadline = time.monotonic() + WAIT_S
+        while (found := self.boots()) != boots:
+            assert time.monotonic() < deadline, f"{found} instead of {boots}"
             time.sleep(LOOK_S)
-        return boots

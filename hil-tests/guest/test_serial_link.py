@@ -54,7 +54,7 @@ def test_a_reset_by_the_lines_boots_the_program(stand: Stand) -> None:
     adapter.happened()
     link.reset()
     assert lines_of(adapter.happened()) == [EN_LOW, UP]
-    assert adapter.await_boots(1) == [Boot.PROGRAM]
+    adapter.await_boots([Boot.PROGRAM])
     assert b"reset cause" in link.receive(200)
     link.close()
 
