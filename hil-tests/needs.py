@@ -15,6 +15,8 @@ from typing import Final, NoReturn
 
 import pytest
 from control_plane import NotBuilt, find_binaries
+from guest.image import NotBuilt as GuestNotBuilt
+from guest.image import find_image
 
 OWN_MOUNTS: Final = ("unshare", "--map-root-user", "--mount")
 """Runs a program that may mount what nobody else sees."""
@@ -31,6 +33,14 @@ def _cluster() -> str | None:
     try:
         find_binaries()
     except NotBuilt as missing:
+        return str(missing)
+    return None
+
+
+def _guest() -> str | None:
+    try:
+        find_image()
+    except GuestNotBuilt as missing:
         return str(missing)
     return None
 
@@ -60,8 +70,10 @@ def _umockdev() -> str | None:
 PROBES: Final[Mapping[str, Probe]] = {
     "cluster": _cluster,
     "kubectl": _cluster,
+    "ser2net": _program("ser2net"),
     "socat": _program("socat"),
     "root": _root,
+    "guest": _guest,
     "tmpfs": _tmpfs,
     "umockdev": _umockdev,
 }

@@ -104,11 +104,12 @@ def test_a_bad_key_is_named_with_what_is_allowed(old: str, new: str, message: st
         ),
         (
             "devices: [{name: d, class: c, link: {serial: {bauds: 9}}}]",
-            "devices[0].link.serial.bauds: unknown key; allowed here: path, baud",
+            "devices[0].link.serial.bauds: unknown key; allowed here: baud, flowControl, modemLines, rs485, lowLatency, latencyTimer, path",
         ),
         (
             "devices: [{name: d, class: c, link: {serial: }}]",
-            "devices[0].link.serial: must be a mapping with keys such as path, baud, not None",
+            "devices[0].link.serial: must be a mapping with keys such as "
+            "baud, flowControl, modemLines, rs485, lowLatency, latencyTimer, path, not None",
         ),
         (
             "devices: [{name: d, class: c, link: serial}]",
@@ -172,14 +173,14 @@ def test_a_class_says_what_its_devices_links_have_in_common() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("baud: 921600", "bauds: 921600", "classes[0].link.serial.bauds: unknown key; allowed here: path, baud"),
+        ("baud: 921600", "bauds: 921600", "classes[0].link.serial.bauds: unknown key; allowed here: baud, flowControl"),
         ("baud: 921600", "baud: fast", "classes[0].link.serial.baud: must be a whole number, not 'fast'"),
         ("baud: 921600", "baud: 1", "devices[0].link.serial.baud: must be 50 to 12000000, not 1"),
         ("simulated: {seed: 7}", "tcp: {}", f"classes[0].link.tcp: no such link is installed; there are: {LINKS}; pip install"),
         ("{serial: {baud: 921600}, simulated: {seed: 7}}", "serial", f"classes[0].link: must be a mapping with keys of: {LINKS}"),
-        ("{baud: 921600}", "[1]", "classes[0].link.serial: must be a mapping with keys such as path, baud, not a list"),
+        ("{baud: 921600}", "[1]", "classes[0].link.serial: must be a mapping with keys such as baud, flowControl"),
         ("path: /dev/a", "path: [", "not YAML in line"),
-        ("{path: /dev/a}", "fast", "devices[0].link.serial: must be a mapping with keys such as path, baud, not 'fast'"),
+        ("{path: /dev/a}", "fast", "devices[0].link.serial: must be a mapping with keys such as baud, flowControl"),
     ],
 )
 def test_a_bad_default_of_a_class_is_told_once(old: str, new: str, message: str) -> None:
