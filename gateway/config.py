@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from gateway.config_links import ConfiguredLink, Protocol
+from gateway.config_links import ConfiguredLink, LinkDefaults, Protocol, with_defaults
 from gateway.config_problems import Section, path_of, problems_of
 from gateway.config_values import (
     Address,
@@ -106,6 +106,8 @@ class ClassSection(Section):
     """How long a device may be away before its slots leave allocatable."""
     keepalive: Keepalive = 1.0
     hooks: HooksSection = HooksSection()
+    link: LinkDefaults = Field(default_factory=dict)
+    """Options that the links of its devices have when they do not say otherwise, below the name of the link."""
 
 
 class DeviceSection(Section):
@@ -130,6 +132,11 @@ class Configuration(Section):
     """The ledger and keys. Default /var/lib/wirelet, or XDG_STATE_HOME/wirelet."""
     classes: tuple[ClassSection, ...] = ()
     devices: tuple[DeviceSection, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_defaults(cls, document: Any) -> Any:
+        return with_defaults(document)
 
     @model_validator(mode="after")
     def _references(self) -> Configuration:

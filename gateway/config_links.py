@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -17,7 +18,7 @@ from pydantic import AfterValidator, PlainSerializer, PlainValidator, Validation
 from pydantic.alias_generators import to_camel
 
 from gateway import drivers
-from gateway.config_problems import Nested, Section, problems_of, shown
+from gateway.config_problems import REQUIRED, Nested, Problem, Section, problems_of, shown
 from gateway.config_values import DurationS, SizeBytes
 from transports import driver
 
@@ -55,6 +56,36 @@ def _read(value: object) -> Link:
         raise Nested(problems_of(error, section)) from error
 
 
+def _read_defaults(value: object) -> Mapping[str, Any]:
+    """Options of a class's links, of which each device has the rest: only then a driver can judge them together. Raises like _read."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be a mapping with keys of: {_names()}; not {shown(value)}")
+    problems: list[Problem] = []
+    for name, options in value.items():
+        unavailable = _problem(str(name))
+        if unavailable is not None:
+            problems.append(((str(name),), unavailable))
+            continue
+        section = _section(drivers.link(name).options)
+        try:
+            section.model_validate(options)
+        except ValidationError as error:
+            problems += [((name, *location), why) for location, why in problems_of(error, section) if why != REQUIRED]
+    if problems:
+        raise Nested(problems)
+    return value
+
+
+def with_defaults(document: Any) -> Any:
+    """The document with every device's link options completed by those of its class. What is malformed stays for the check of its key."""
+    match document:
+        case {"classes": [*classes], "devices": [*devices]}:
+            known = {section["name"]: section["link"] for section in classes if _has_good_defaults(section)}
+            return {**document, "devices": [_completed(device, known) for device in devices]}
+        case _:
+            return document
+
+
 def _read_protocol(name: str) -> str:
     try:
         drivers.protocol(name)
@@ -70,10 +101,31 @@ def _write(link: Link) -> dict[str, Any]:
 
 
 ConfiguredLink = Annotated[Link, PlainValidator(_read), PlainSerializer(_write)]
+LinkDefaults = Annotated[Mapping[str, Any], PlainValidator(_read_defaults)]
 Protocol = Annotated[str, AfterValidator(_read_protocol)]
 
 
 # -- private
+
+
+def _has_good_defaults(section: Any) -> bool:
+    match section:
+        case {"name": str(), "link": link}:
+            with suppress(ValueError):
+                return bool(_read_defaults(link))
+    return False
+
+
+def _completed(device: Any, known: Mapping[str, Mapping[str, Any]]) -> Any:
+    match device:
+        case {"class": str(name), "link": {**link}} if name in known:
+            return {**device, "link": {each: _both(known[name].get(str(each), {}), options) for each, options in link.items()}}
+        case _:
+            return device
+
+
+def _both(defaults: Mapping[str, Any], options: Any) -> Any:
+    return {**defaults, **options} if isinstance(options, Mapping) else options
 
 
 def _names() -> str:
@@ -96,7 +148,6 @@ def _link_section(name: str) -> type[Section]:
     return pydantic.create_model("link", __base__=Section, **{_field(name): key})
 
 
-@functools.cache
 def _in_file(kind: Any) -> Any:
     """The type that reads from a file what kind is in Python."""
     if kind in _WRITTEN:

@@ -15,6 +15,8 @@ from pydantic.alias_generators import to_camel
 MAX_SHOWN: Final = 100
 """Characters of a refused value in a message."""
 
+REQUIRED: Final = "is required"
+
 Location = tuple[int | str, ...]
 Problem = tuple[Location, str]
 
@@ -72,7 +74,7 @@ def _message(problem: dict[str, Any], root: type[BaseModel]) -> str:
         case "extra_forbidden":
             return f"unknown key; allowed here: {', '.join(_allowed(problem['loc'][:-1], root))}"
         case "missing":
-            return "is required"
+            return REQUIRED
         case "value_error":
             return str(problem["ctx"]["error"])
         case "literal_error":

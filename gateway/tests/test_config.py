@@ -9,6 +9,8 @@ import pytest
 
 from gateway.config import Configuration, load, parse
 from gateway.errors import ConfigError
+from transports.serial_options import SerialOptions
+from transports.simulated.driver import SimulatedOptions
 
 GOOD = """
 apiVersion: wirelet.dev/v1alpha1
@@ -41,7 +43,7 @@ def test_a_good_file_gives_seconds_bytes_and_defaults() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("slots: 4", "slot: 4", "classes[0].slot: unknown key; allowed here: name, protocol, slots, shared, grace, keepalive, hooks"),
+        ("slots: 4", "slot: 4", "classes[0].slot: unknown key; allowed here: name, protocol, slots, shared, grace, keepalive, hooks, link"),
         ("slots: 4", "slots: 32", "classes[0].slots: must be less than or equal to 31, not 32"),
         ("slots: 4", "slots: many", "classes[0].slots: must be a whole number, not 'many'"),
         ("shared: true", "shared: maybe", "classes[0].shared: must be true or false, not 'maybe'"),
@@ -143,6 +145,42 @@ def test_nesting_without_end_and_alias_bombs_are_one_short_line() -> None:
 def test_two_devices_cannot_have_one_port() -> None:
     with pytest.raises(ConfigError, match=r"devices\[1\].link.serial: /dev/ttyUSB0 is already the port of devices\[0\]"):
         parse(GOOD.replace("simulated: {seed: 1, accept: any}", "serial: {path: /dev/ttyUSB0}"))
+
+
+SHARED = """
+node: {name: x}
+classes: [{name: c, link: {serial: {baud: 921600}, simulated: {seed: 7}}}]
+devices:
+- {name: a, class: c, link: {serial: {path: /dev/a}}}
+- {name: b, class: c, link: {serial: {path: /dev/b, baud: 9600}}}
+- {name: s, class: c, link: {simulated: {}}}
+"""
+
+
+def test_a_class_says_what_its_devices_links_have_in_common() -> None:
+    a, b, s = parse(SHARED).devices
+    assert (a.link.options, b.link.options) == (SerialOptions(path="/dev/a", baud=921600), SerialOptions(path="/dev/b", baud=9600))
+    assert s.link.options == SimulatedOptions(seed=7)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("baud: 921600", "bauds: 921600", "classes[0].link.serial.bauds: unknown key; allowed here: path, baud"),
+        ("baud: 921600", "baud: fast", "classes[0].link.serial.baud: must be a whole number, not 'fast'"),
+        ("baud: 921600", "baud: 1", "devices[0].link.serial.baud: must be 50 to 12000000, not 1"),
+        ("simulated: {seed: 7}", "tcp: {}", "classes[0].link.tcp: no such link is installed; there are: serial, simulated; pip install"),
+        ("{serial: {baud: 921600}, simulated: {seed: 7}}", "serial", "classes[0].link: must be a mapping with keys of: serial, simulated"),
+        ("{baud: 921600}", "[1]", "classes[0].link.serial: must be a mapping with keys such as path, baud, not a list"),
+        ("path: /dev/a", "path: [", "not YAML in line"),
+        ("{path: /dev/a}", "fast", "devices[0].link.serial: must be a mapping with keys such as path, baud, not 'fast'"),
+    ],
+)
+def test_a_bad_default_of_a_class_is_told_once(old: str, new: str, message: str) -> None:
+    assert old in SHARED
+    with pytest.raises(ConfigError) as caught:
+        parse(SHARED.replace(old, new))
+    assert [line for line in str(caught.value).splitlines() if line.startswith(message)] == str(caught.value).splitlines()
 
 
 def test_every_problem_is_told_at_once() -> None:
