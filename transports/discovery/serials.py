@@ -1,7 +1,7 @@
-"""Which USB serial numbers are none. Pure.
+"""USB serial numbers that are none: what chips and stacks say when nobody gave them one. Pure.
 
-Many chips say the same number in every unit, because nobody programmed one. Two such boards must never be taken for each other, so what
-stands here counts as no serial number at all.
+Two boards that both say `0001` must not be taken for one, so such a board is known by the port it hangs on. udev/61-wirelet.rules has the
+same list; a test compares the two.
 """
 
 from __future__ import annotations
@@ -10,34 +10,31 @@ from typing import Final
 
 FAKE_SERIALS: Final = frozenset(
     {
+        # As chips and stacks come: CP210x, QEMU's usb-serial, TinyUSB, ESP-IDF, Zephyr, STM32Cube, pico-uart-bridge, FT600.
         "0",
-        "0000",
-        "00000000",
-        "0001",
-        "00000001",
-        "0123456789",
-        "0123456789abcdef",
-        "0x0001",
         "1",
-        "1234",
+        "0000",
+        "0001",
+        "00000000",
+        "00000001",
+        "000000000000",
+        "000000000001",
+        "00000000001A",
         "12345",
         "123456",
-        "1234567",
         "12345678",
         "123456789",
-        "default",
-        "none",
-        "null",
-        "serial",
-        "ffffffff",
+        "1234567890",
+        "123456789012",
+        "0123456789",
+        "0123456789ABCDEF",
+        "0123456789abcdef",
+        # On FT232R clones of many makers.
+        "A50285BI",
     }
 )
-"""In lower case. CP210x ships with 0001, PL2303 and CH34x clones with 0 or 12345678, boards with the examples of their USB stack."""
 
 
-def is_fake_serial(serial: str | None) -> bool:
-    """True when it tells no two units apart: absent, on the list, or one digit repeated."""
-    if serial is None:
-        return True
-    plain = serial.strip().lower()
-    return not plain or plain in FAKE_SERIALS or len(set(plain)) == 1
+def is_fake_serial(serial: str) -> bool:
+    """Whether serial, as udev has it in ID_SERIAL_SHORT, says nothing about which board it is. True for none at all."""
+    return not serial or serial in FAKE_SERIALS
