@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from transports.discovery.serials import is_fake_serial
+
 MAX_TEXT: Final = 126
 """Characters of a USB string descriptor; what is longer is not from a device."""
 
@@ -57,7 +59,7 @@ class PortFacts:
     """Four hexadecimal digits in lower case, as pid."""
     pid: str | None = None
     serial: str | None = None
-    """As the chip says it, which may be no serial number at all: see `serials`."""
+    """As the chip says it, which may be what every such chip says."""
     hub_port: str | None = None
     """Bus and hub ports: 1-1.3."""
     interface: int | None = None
@@ -70,6 +72,11 @@ class PortFacts:
     driver: str | None = None
     manufacturer: str | None = None
     product: str | None = None
+
+    @property
+    def real_serial(self) -> str | None:
+        """The serial number, if it tells this unit from others."""
+        return None if is_fake_serial(self.serial or "") else self.serial
 
     @property
     def vid_pid(self) -> str | None:

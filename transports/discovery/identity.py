@@ -14,7 +14,6 @@ import enum
 from dataclasses import dataclass
 
 from transports.discovery.facts import PortFacts
-from transports.discovery.serials import is_fake_serial
 
 
 class Rung(enum.Enum):
@@ -36,8 +35,8 @@ def identity_of(port: PortFacts) -> PortIdentity:
     if port.hub_port is None:
         return PortIdentity(Rung.PLATFORM, _with_port(port.platform or port.id_path or port.key, port))
     interface = f" interface {port.interface}" if port.interface is not None else ""
-    if not is_fake_serial(port.serial):
-        return PortIdentity(Rung.SERIAL, _with_port(f"{port.vid_pid or 'USB'} {port.serial}{interface}", port))
+    if port.real_serial is not None:
+        return PortIdentity(Rung.SERIAL, _with_port(f"{port.vid_pid or 'USB'} {port.real_serial}{interface}", port))
     return PortIdentity(Rung.PLACE, _with_port(f"port {place_of(port) or port.hub_port}{interface}", port))
 
 
@@ -60,7 +59,7 @@ def describe(port: PortFacts) -> str:
     words = [port.vid_pid or "unknown USB device"]
     if port.product:
         words.append(port.product)
-    words.append(f"with serial {port.serial}" if not is_fake_serial(port.serial) else "without a serial number")
+    words.append(f"with serial {port.real_serial}" if port.real_serial is not None else "without a serial number")
     words.append(f"at port {port.hub_port}")
     if port.interface:
         words.append(f"interface {port.interface}")

@@ -12,7 +12,6 @@ from typing import Final
 
 from transports.discovery.facts import Kind, PortFacts
 from transports.discovery.identity import describe, place_of
-from transports.discovery.serials import is_fake_serial
 
 MAX_TOLD: Final = 5
 """Ports that one message names."""
@@ -55,7 +54,7 @@ class NotOne:
 
 
 def find(rule: MatchRule, ports: Iterable[PortFacts], last_hub_port: str | None = None) -> PortFacts | NotOne:
-    """The port that the rule means. last_hub_port: where its board was last, so that it is known in a boot mode without its serial number."""
+    """The port that the rule means. last_hub_port: where its board was last; there it is known in a boot mode without its serial number."""
     there = [port for port in ports if port.kind is rule.kind]
     found = [port for port in there if _holds(rule, port)]
     if not found and rule.boot_modes:
@@ -76,7 +75,7 @@ def rule_for(port: PortFacts, ports: Iterable[PortFacts]) -> MatchRule | None:
 
 
 def _holds(rule: MatchRule, port: PortFacts) -> bool:
-    if rule.usb_serial is not None and not _is_serial(rule.usb_serial, port.serial):
+    if rule.usb_serial is not None and not _is_serial(rule.usb_serial, port.real_serial):
         return False
     if rule.vid_pids and port.vid_pid not in (*rule.vid_pids, *rule.boot_modes):
         return False
@@ -102,7 +101,7 @@ def _is_there(rule: MatchRule, port: PortFacts) -> bool:
 
 def _is_serial(wanted: str, told: str | None) -> bool:
     """udev writes what is no letter, digit or #+-.:=@_ as _; a person copies it from either side."""
-    return told is not None and not is_fake_serial(told) and _as_udev(wanted) == _as_udev(told)
+    return told is not None and _as_udev(wanted) == _as_udev(told)
 
 
 def _as_udev(serial: str) -> str:
@@ -122,7 +121,7 @@ def _there(ports: Sequence[PortFacts]) -> str:
 
 def _several(rule: MatchRule, found: Sequence[PortFacts]) -> str:
     keys = {
-        "usbSerial": {None if is_fake_serial(port.serial) else port.serial for port in found},
+        "usbSerial": {port.real_serial for port in found},
         "vidPids": {port.vid_pid for port in found},
         "port": {port.hub_port for port in found},
         "interface": {port.interface for port in found},
@@ -136,8 +135,9 @@ def _several(rule: MatchRule, found: Sequence[PortFacts]) -> str:
 def _rules(port: PortFacts) -> list[MatchRule]:
     vid_pids = () if port.vid_pid is None else (port.vid_pid,)
     heads = []
-    if not is_fake_serial(port.serial):
-        heads += [MatchRule(kind=port.kind, usb_serial=port.serial), MatchRule(kind=port.kind, usb_serial=port.serial, vid_pids=vid_pids)]
+    if port.real_serial is not None:
+        by_serial = MatchRule(kind=port.kind, usb_serial=port.real_serial)
+        heads += [by_serial, replace(by_serial, vid_pids=vid_pids)]
     places = dict.fromkeys(place for place in (place_of(port), port.hub_port) if place is not None)
     heads += [MatchRule(kind=port.kind, port=place, vid_pids=vid_pids) for place in places]
     if port.platform is not None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Final
 
 import anyio

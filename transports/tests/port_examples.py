@@ -51,6 +51,8 @@ def adapter(name: str = "ttyUSB0", hub_port: str = "1-1.3", **changes: object) -
 
 
 def uart(path: str = "platform/soc/fe201000.serial", name: str = "ttyAMA0") -> PortFacts:
-    port = facts_of(UdevRecord(f"/devices/{path}/tty/{name}", "tty", f"/dev/{name}", {"ID_PATH": "platform-fe201000.serial"}, {"type": "32"}))
+    port = facts_of(
+        UdevRecord(f"/devices/{path}/tty/{name}", "tty", f"/dev/{name}", {"ID_PATH": "platform-fe201000.serial"}, {"type": "32"})
+    )
     assert port is not None
     return port
