@@ -5,7 +5,7 @@ A link is one connection. It knows no messages and does not survive an unplug; t
 
 from __future__ import annotations
 
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 MAX_READ_BYTES: Final = 65536
 """The most that one receive returns; larger than any kernel tty buffer."""
@@ -43,6 +43,44 @@ class CoalescingLink(Protocol):
 
     def coalesce(self, pause_s: float) -> None:
         """From now on wait so long after a read of COALESCE_BYTES or more before the next. 0, as at first: do not, and end a wait."""
+        ...
+
+
+class LineErrors(NamedTuple):
+    """What a UART saw go wrong, in the words of its driver. Each counts what the driver counts: bytes, or USB packets with such bytes."""
+
+    framing: int = 0
+    """No stop bit where one should be: noise, or another baud rate."""
+    parity: int = 0
+    overrun: int = 0
+    """The UART's own buffer was full: bytes are lost."""
+    buffer_overrun: int = 0
+    """The kernel's buffer was full: bytes are lost."""
+    breaks: int = 0
+
+    def plus(self, other: LineErrors) -> LineErrors:
+        return LineErrors(*(mine + its for mine, its in zip(self, other, strict=True)))
+
+    def since(self, before: LineErrors) -> LineErrors:
+        """How many came after before; the driver's counters are 32 bits wide and wrap."""
+        return LineErrors(*((mine - its) % 2**32 for mine, its in zip(self, before, strict=True)))
+
+
+@runtime_checkable
+class CountingLink(Protocol):
+    """A link over a UART that counts what goes wrong on the line."""
+
+    def line_errors(self) -> LineErrors | None:
+        """Since the link was opened; None where nobody counts. After a loss what was known before it."""
+        ...
+
+
+@runtime_checkable
+class ResettableLink(Protocol):
+    """A link whose lines can reset the board behind it."""
+
+    async def reset(self) -> None:
+        """Reset the board, and return when it may start. Raises LinkError when this link cannot."""
         ...
 
 

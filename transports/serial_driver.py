@@ -19,7 +19,7 @@ class SerialDriver:
     options = SerialOptions
 
     def opener(self, options: SerialOptions, device: DeviceFacts) -> LinkOpener:
-        return SerialLinkOpener(options.path, baud=options.baud)
+        return SerialLinkOpener(options.path, options)
 
     def bytes_per_s(self, options: SerialOptions) -> float | None:
         return options.baud / BITS_PER_BYTE

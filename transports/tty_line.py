@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import grp
+import logging
 import os
 import struct
 import termios
@@ -15,8 +16,12 @@ from typing import Final
 
 from transports.errors import LinkBusy, LinkError, LinkNotFound, LinkPermissionDenied
 
+_logger = logging.getLogger(__name__)
+
 BAUD_TOLERANCE: Final = 0.03
 """Two UARTs that differ by more do not understand each other."""
+BAUD_DOUBTFUL: Final = 0.02
+"""More than one side's share of it: a device that is off by as much the other way is not understood."""
 
 # Linux: struct termios2 {u32 iflag, oflag, cflag, lflag; u8 line, cc[19]; u32 ispeed, ospeed}
 _TCGETS2: Final = 0x802C542A
@@ -35,8 +40,11 @@ _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENX
 _HUNG_UP: Final = frozenset({errno.EIO, errno.ENODEV, errno.ENXIO})
 
 
-def settle_line(fd: int, path: str, baud: int) -> None:
-    """Keep others out, leave the modem lines alone at close, pass every byte. Raises LinkError if the line runs at another rate."""
+def settle_line(fd: int, path: str, baud: int, *, is_rtscts: bool = False) -> None:
+    """Keep others out, leave the modem lines alone at close, pass every byte.
+
+    Raises LinkError when the line runs at another rate, or without the flow control that was asked for.
+    """
     if os.major(os.fstat(fd).st_rdev) not in _PTY_SLAVE_MAJORS:
         # On a pty the mark would outlive a killed gateway for as long as the other end keeps the slave open.
         fcntl.ioctl(fd, termios.TIOCEXCL)
@@ -47,9 +55,19 @@ def settle_line(fd: int, path: str, baud: int) -> None:
     settled[_CC_OF_LINE + termios.VSTART] = _XON
     settled[_CC_OF_LINE + termios.VSTOP] = _XOFF
     fcntl.ioctl(fd, _TCSETS2, _TERMIOS2.pack(iflag, oflag, cflag, lflag, bytes(settled), ispeed, ospeed))
-    *_, achieved = _TERMIOS2.unpack(fcntl.ioctl(fd, _TCGETS2, bytes(_TERMIOS2.size)))
-    if abs(achieved - baud) > baud * BAUD_TOLERANCE:  # some drivers fall back to 9600 without a word
-        raise LinkError(f"{path}: the port runs at {achieved} baud, not at {baud}")
+    _, _, cflag, *_, achieved = _TERMIOS2.unpack(fcntl.ioctl(fd, _TCGETS2, bytes(_TERMIOS2.size)))
+    check_baud(path, baud, achieved)
+    if is_rtscts and not cflag & termios.CRTSCTS:
+        raise LinkError(f"{path}: the port has no RTS/CTS; leave flowControl out")
+
+
+def check_baud(name: str, baud: int, achieved: int) -> None:
+    """Raises LinkError when the line runs at a rate at which nobody understands it: some drivers fall back to 9600 without a word."""
+    error = abs(achieved - baud) / baud
+    if error > BAUD_TOLERANCE:
+        raise LinkError(f"{name}: the port runs at {achieved} baud, not at {baud}")
+    if error > BAUD_DOUBTFUL:
+        _logger.warning("baud rate is off by %.1f %%", error * 100, extra={"link": name, "asked": baud, "runs": achieved})
 
 
 def open_error(path: str, error: OSError) -> LinkError:

@@ -98,11 +98,11 @@ def test_a_bad_key_is_named_with_what_is_allowed(old: str, new: str, message: st
         ),
         (
             "devices: [{name: d, class: c, link: {serial: {bauds: 9}}}]",
-            "devices[0].link.serial.bauds: unknown key; allowed here: path, baud",
+            "devices[0].link.serial.bauds: unknown key; allowed here: baud, flowControl, modemLines, rs485, lowLatency, latencyTimer, path",
         ),
         (
             "devices: [{name: d, class: c, link: {serial: }}]",
-            "devices[0].link.serial: must be a mapping with keys such as path, baud, not None",
+            "devices[0].link.serial: must be a mapping with keys such as baud, flowControl, modemLines, rs485, lowLatency, latencyTimer, path, not None",
         ),
         (
             "devices: [{name: d, class: c, link: serial}]",

@@ -21,10 +21,12 @@ import serial_asyncio
 from transports.errors import LinkBusy, LinkError, LinkLost, LinkNotFound, LinkPermissionDenied
 from transports.link import COALESCE_BYTES, CoalescingLink
 from transports.serial import SerialLinkOpener
+from transports.serial_options import PortSettings
 from transports.tests.contract.link_contract import opened, read_exactly
 from transports.tests.contract.pty_end import PtyEnd
 from transports.tty_line import open_error, settle_line
 
+OPEN_HOOKS = ("_reset_input_buffer", "_update_dtr_state", "_update_rts_state")
 IFLAG, OFLAG, CFLAG, LFLAG, _, OSPEED, CC = range(7)
 
 
@@ -36,12 +38,12 @@ def end() -> Iterator[PtyEnd]:
 
 
 def test_the_hooks_into_the_libraries_still_exist() -> None:
-    """_Port and _Stream override or call these; a new release that drops one would silently lose boot text or block the loop."""
-    for hook in ("_reset_input_buffer", "open", "read", "write", "flush", "close", "fileno"):
+    """_Port and SerialStream override or call these; a new release that drops one would silently lose boot text or block the loop."""
+    for hook in (*OPEN_HOOKS, "open", "read", "write", "flush", "close", "fileno"):
         assert callable(getattr(serial.Serial, hook))
     for hook in ("abort", "flush", "pause_reading", "resume_reading", "set_write_buffer_limits"):
         assert callable(getattr(serial_asyncio.SerialTransport, hook))
-    assert "_reset_input_buffer" in serial.Serial.open.__code__.co_names
+    assert set(OPEN_HOOKS) <= set(serial.Serial.open.__code__.co_names)
 
 
 async def test_the_line_is_raw_and_closing_it_resets_no_board(end: PtyEnd) -> None:
@@ -56,7 +58,7 @@ async def test_the_line_is_raw_and_closing_it_resets_no_board(end: PtyEnd) -> No
 
 
 async def test_a_custom_baud_rate_is_set_once_and_works(end: PtyEnd) -> None:
-    async with opened(SerialLinkOpener(end.path, baud=74880)) as link:
+    async with opened(SerialLinkOpener(end.path, PortSettings(baud=74880))) as link:
         await end.send(b"rom text")
         assert await read_exactly(link, 8) == b"rom text"
         assert speed_of(end.path) == 74880
@@ -86,8 +88,8 @@ async def test_a_short_read_is_no_reason_to_rest(end: PtyEnd) -> None:
 
 @pytest.mark.parametrize("baud", [0, -9600, 12_000_001])
 def test_an_impossible_baud_rate_is_refused_before_anything_is_opened(baud: int) -> None:
-    with pytest.raises(ValueError, match=f"{baud} baud is not within"):
-        SerialLinkOpener("/dev/ttyUSB0", baud=baud)
+    with pytest.raises(ValueError, match=f"must be 50 to 12000000, not {baud}"):
+        PortSettings(baud=baud)
 
 
 def test_a_line_that_runs_at_another_rate_is_refused_with_both_rates(end: PtyEnd) -> None:
