@@ -18,6 +18,7 @@ import random
 from dataclasses import dataclass
 from typing import Final, NewType, Protocol, TypeVar
 
+from transports.discovery.ports import HostPorts
 from transports.link import LinkOpener
 from transports.protocol import Checkpoint, DeviceProtocol
 
@@ -45,6 +46,10 @@ class DeviceFacts:
     name: str
     class_name: str
     slots: int
+    boot_modes: tuple[str, ...] = ()
+    """Further VID:PIDs that a board of the class has for a while."""
+    ports: HostPorts | None = None
+    """The ports of this machine, one watch for all devices; None where nobody watches them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

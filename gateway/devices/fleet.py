@@ -25,6 +25,7 @@ from gateway.logs.checkpoint import CheckpointFile, checkpoint_path
 from gateway.logs.store import AttemptKey, LogStore
 from gateway.pods.seams import PodUid
 from transports.device import Device
+from transports.discovery.monitor import PortMonitor
 from transports.driver import DeviceFacts, SessionFacts
 from transports.link import LinkOpener, RunningOpener
 from transports.protocol import Counters, PausingProtocol
@@ -46,6 +47,7 @@ class Fleet:
     ) -> None:
         self._configuration = configuration
         self._loop_time = loop_time
+        self.ports = PortMonitor()
         self._openers: list[LinkOpener] = []
         self._devices: list[Device] = []
         self._checkpoints: list[CheckpointFile] = []
@@ -66,6 +68,7 @@ class Fleet:
     async def run(self) -> None:
         """Until cancelled: every supervisor, the drains and the stop ladders."""
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.ports.run)
             tasks.start_soon(self.events.run)
             tasks.start_soon(self.workloads.run)
             for opener in self._openers:
@@ -126,7 +129,13 @@ class Fleet:
         self._checkpoints.append(checkpoint)
         output = DeviceOutput(section.name, logs, checkpoint, runs)
         link, options = drivers.link(section.link.driver), section.link.options
-        facts = DeviceFacts(name=section.name, class_name=class_section.name, slots=class_section.slots)
+        facts = DeviceFacts(
+            name=section.name,
+            class_name=class_section.name,
+            slots=class_section.slots,
+            boot_modes=class_section.vid_pids,
+            ports=self.ports,
+        )
         opener = link.opener(options, facts)
         saved = output.saved()
         session = SessionFacts(

@@ -120,7 +120,7 @@ def _there(ports: Sequence[PortFacts]) -> str:
 
 
 def _several(rule: MatchRule, found: Sequence[PortFacts]) -> str:
-    keys = {
+    keys: dict[str, set[str | int | None]] = {
         "usbSerial": {port.real_serial for port in found},
         "vidPids": {port.vid_pid for port in found},
         "port": {port.hub_port for port in found},

@@ -15,8 +15,8 @@ import anyio
 
 from transports.blocking import BlockingCalls
 from transports.discovery.cadence import Cadence
-from transports.discovery.facts import PortFacts
-from transports.discovery.ports import Change, PortTable
+from transports.discovery.ports import Change, PortTable, Snapshot
+from transports.discovery.sysfs import all_ttys
 from transports.errors import LinkTimeout
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ AGAIN_S: Final = 1.0
 
 
 class PortMonitor:
-    """Everybody who wants ports of this machine has the same one. run() is its life; it sleeps until the first who wants it."""
+    """HostPorts, one for everybody of this process. run() is its life; it sleeps until the first who wants it."""
 
     def __init__(self, *, receive_buffer_bytes: int | None = None) -> None:
         self._table = PortTable()
@@ -40,19 +40,20 @@ class PortMonitor:
         self._wanted = anyio.Event()
         self._looked = anyio.Event()
         self._changed = anyio.Event()
+        self._version = 0
         self.lost = 0
         """How often events were lost and found again by a look."""
 
-    async def ports(self) -> Sequence[PortFacts]:
-        """What is there now. The first call begins the watch and waits for its first look; give it a deadline."""
+    async def ports(self) -> Snapshot:
+        """See HostPorts."""
         self._wanted.set()
         await self._looked.wait()
-        return tuple(self._table.ports.values())
+        return Snapshot(self._version, tuple(self._table.ports.values()))
 
-    @property
-    def changed(self) -> anyio.Event:
-        """Set at the next change, once; take it before you look."""
-        return self._changed
+    async def changed(self, version: int) -> None:
+        """See HostPorts."""
+        while self._version <= version:
+            await self._changed.wait()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -112,12 +113,7 @@ class PortMonitor:
 
     async def _look(self, udev: Udev | None) -> Sequence[Change]:
         """Raises LinkTimeout and OSError."""
-        if udev is None:
-            from transports.discovery.sysfs import all_ttys
-
-            look = all_ttys
-        else:
-            look = udev.look
+        look = udev.look if udev is not None else all_ttys
         changes = self._table.scanned(await self._calls.run("look at the ports", look, deadline_s=CALL_DEADLINE_S))
         self._looked.set()
         self._wake(changes)
@@ -136,6 +132,7 @@ class PortMonitor:
 
     def _wake(self, changes: Sequence[Change]) -> None:
         if changes:
+            self._version += 1
             self._changed.set()
             self._changed = anyio.Event()
 

@@ -6,14 +6,14 @@ So ports that are absent cost nothing while they are absent.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 import anyio
 
 from transports.blocking import BlockingCalls
 from transports.discovery.facts import PortFacts
 from transports.discovery.match import MatchRule, NotOne, find
-from transports.discovery.monitor import PortMonitor
+from transports.discovery.ports import HostPorts
 from transports.errors import LinkNotFound, LinkTimeout
 
 if TYPE_CHECKING:
@@ -34,6 +34,11 @@ class Place(Protocol):
         """What it is in the configuration: a path, or a rule."""
         ...
 
+    @property
+    def port(self) -> PortFacts | None:
+        """What node() found, if the place knows more of it than its path."""
+        ...
+
     async def node(self) -> str:
         """The file to open now. Raises LinkNotFound."""
         ...
@@ -44,6 +49,16 @@ class Place(Protocol):
 
     async def vanished(self) -> str:
         """After node() was opened: return when the port is no longer this place's, with the reason. May never do."""
+        ...
+
+
+@runtime_checkable
+class PortOpener(Protocol):
+    """An opener of ports of this machine."""
+
+    @property
+    def port(self) -> PortFacts | None:
+        """The port of the newest link. None before the first, and for what is no port of the machine: a pty."""
         ...
 
 
@@ -58,6 +73,10 @@ class PathPlace:
     @property
     def name(self) -> str:
         return self._path
+
+    @property
+    def port(self) -> PortFacts | None:
+        return None
 
     async def node(self) -> str:
         return self._path
@@ -91,9 +110,9 @@ class PathPlace:
 class MatchedPlace:
     """The one port that a rule means, wherever it is plugged in."""
 
-    def __init__(self, rule: MatchRule, monitor: PortMonitor, last_hub_port: str | None = None) -> None:
+    def __init__(self, rule: MatchRule, ports: HostPorts, last_hub_port: str | None = None) -> None:
         self._rule = rule
-        self._monitor = monitor
+        self._ports = ports
         self._last_hub_port = last_hub_port
         self._port: PortFacts | None = None
         """What the last attempt found."""
@@ -102,8 +121,12 @@ class MatchedPlace:
     def name(self) -> str:
         return str(self._rule)
 
+    @property
+    def port(self) -> PortFacts | None:
+        return self._port
+
     async def node(self) -> str:
-        found = await self._find()
+        _, found = await self._find()
         if isinstance(found, NotOne):
             self._port = None
             raise LinkNotFound(found.why)
@@ -114,22 +137,21 @@ class MatchedPlace:
         tried = self._port
         with anyio.move_on_after(None if tried is None else STUBBORN_S):
             while True:
-                changed = self._monitor.changed
-                found = await self._find()
+                version, found = await self._find()
                 if isinstance(found, PortFacts) and found != tried:
                     return
-                await changed.wait()
+                await self._ports.changed(version)
 
     async def vanished(self) -> str:
         port = self._port
         while True:
-            changed = self._monitor.changed
-            found = await self._find()
+            version, found = await self._find()
             if isinstance(found, NotOne):
                 return found.why if found.are_several else "unplugged"
             if port is None or (found.key, found.instance, found.node) != (port.key, port.instance, port.node):
                 return "unplugged, and plugged in again"
-            await changed.wait()
+            await self._ports.changed(version)
 
-    async def _find(self) -> PortFacts | NotOne:
-        return find(self._rule, await self._monitor.ports(), self._last_hub_port)
+    async def _find(self) -> tuple[int, PortFacts | NotOne]:
+        there = await self._ports.ports()
+        return there.version, find(self._rule, there.ports, self._last_hub_port)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Protocol
 
 from transports.discovery.facts import PortFacts
 
@@ -24,6 +25,26 @@ class Vanished:
 
 
 Change = Appeared | Vanished
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What is there at one moment. version grows with every change."""
+
+    version: int
+    ports: tuple[PortFacts, ...]
+
+
+class HostPorts(Protocol):
+    """The ports of this machine, for whoever waits for one of them."""
+
+    async def ports(self) -> Snapshot:
+        """What is there now. The first call begins the watch and waits for its first look: give it a deadline."""
+        ...
+
+    async def changed(self, version: int) -> None:
+        """Return when there is a newer version."""
+        ...
 
 
 class PortTable:

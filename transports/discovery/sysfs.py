@@ -25,8 +25,13 @@ def port_of_device(number: int, sys: Path = Path("/sys")) -> PortFacts | None:
     return None
 
 
-def all_ttys(sys: Path = Path("/sys")) -> list[PortFacts]:
+def all_ttys() -> list[PortFacts]:
     """Every tty that is a port."""
+    return ttys_of(Path("/sys"))
+
+
+def ttys_of(sys: Path) -> list[PortFacts]:
+    """The same of a sysfs that is mounted elsewhere."""
     found = []
     for name in _names(sys / "class/tty"):
         with suppress(OSError):  # unplugged while it was looked at
