@@ -201,14 +201,14 @@ def test_a_class_says_what_its_devices_links_have_in_common() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("baud: 921600", "bauds: 921600", "classes[0].link.serial.bauds: unknown key; allowed here: path, baud"),
+        ("baud: 921600", "bauds: 921600", "classes[0].link.serial.bauds: unknown key; allowed here: baud, flowControl"),
         ("baud: 921600", "baud: fast", "classes[0].link.serial.baud: must be a whole number, not 'fast'"),
         ("baud: 921600", "baud: 1", "devices[0].link.serial.baud: must be 50 to 12000000, not 1"),
         ("simulated: {seed: 7}", "tcp: {}", "classes[0].link.tcp: no such link is installed; there are: serial, simulated; pip install"),
         ("{serial: {baud: 921600}, simulated: {seed: 7}}", "serial", "classes[0].link: must be a mapping with keys of: serial, simulated"),
-        ("{baud: 921600}", "[1]", "classes[0].link.serial: must be a mapping with keys such as path, baud, not a list"),
+        ("{baud: 921600}", "[1]", "classes[0].link.serial: must be a mapping with keys such as baud, flowControl"),
         ("path: /dev/a", "path: [", "not YAML in line"),
-        ("{path: /dev/a}", "fast", "devices[0].link.serial: must be a mapping with keys such as path, baud, not 'fast'"),
+        ("{path: /dev/a}", "fast", "devices[0].link.serial: must be a mapping with keys such as baud, flowControl"),
     ],
 )
 def test_a_bad_default_of_a_class_is_told_once(old: str, new: str, message: str) -> None:
