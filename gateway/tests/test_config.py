@@ -132,7 +132,8 @@ def test_a_bad_key_is_named_with_what_is_allowed(old: str, new: str, message: st
         ("classes: [{name: c, vidPids: [303a]}]", None),
         (
             "devices: [{name: d, class: c, deviceId: A1, link: {simulated: {}}}]",
-            "devices[0].deviceId: must be `any`, or 4 to 12 bytes in lower-case hexadecimal as `wirelet get devices -o wide` shows, not 'A1'",
+            "devices[0].deviceId: must be `any`, or 4 to 12 bytes in lower-case hexadecimal "
+            "as `wirelet get devices -o wide` shows, not 'A1'",
         ),
         (
             "devices: [{name: d, class: c, link: {serial: }}]",
