@@ -17,15 +17,16 @@ POLL_S: Final = 2.0
 class Cadence:
     """Of one monitor."""
 
-    def __init__(self, *, has_events: bool) -> None:
+    def __init__(self, *, has_events: bool, reconcile_s: float = RECONCILE_S) -> None:
         """has_events: somebody is there who could send them."""
+        self._reconcile_s = reconcile_s
         self.is_deaf = not has_events
         self._has_suspicion = False
 
     @property
     def interval_s(self) -> float:
         """Until the next look, if no event comes before."""
-        return POLL_S if self.is_deaf or self._has_suspicion else RECONCILE_S
+        return POLL_S if self.is_deaf or self._has_suspicion else self._reconcile_s
 
     def told(self) -> None:
         """An event came."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import anyio
 
 from transports.blocking import BlockingCalls
-from transports.discovery.cadence import Cadence
+from transports.discovery.cadence import RECONCILE_S, Cadence
 from transports.discovery.ports import Change, PortTable, Snapshot
 from transports.discovery.sysfs import all_ttys
 from transports.errors import LinkTimeout
@@ -33,8 +33,10 @@ AGAIN_S: Final = 1.0
 class PortMonitor:
     """HostPorts, one for everybody of this process. run() is its life; it sleeps until the first who wants it."""
 
-    def __init__(self, *, receive_buffer_bytes: int | None = None) -> None:
+    def __init__(self, *, receive_buffer_bytes: int | None = None, reconcile_s: float = RECONCILE_S) -> None:
+        """receive_buffer_bytes: of udev's socket; None is as much as there may be."""
         self._table = PortTable()
+        self._reconcile_s = reconcile_s
         self._receive_buffer_bytes = receive_buffer_bytes
         self._calls = BlockingCalls("udev")
         self._wanted = anyio.Event()
@@ -59,7 +61,7 @@ class PortMonitor:
         """Until cancelled."""
         await self._wanted.wait()
         udev = await self._open()
-        cadence = Cadence(has_events=udev is not None and udev.has_daemon)
+        cadence = Cadence(has_events=udev is not None and udev.has_daemon, reconcile_s=self._reconcile_s)
         if udev is not None and cadence.is_deaf:
             _tell_deaf("no udevd runs here")
         try:
