@@ -48,6 +48,7 @@ def _umockdev() -> str | None:
 PROBES: Final[Mapping[str, Probe]] = {
     "cluster": _cluster,
     "kubectl": _cluster,
+    "ser2net": _program("ser2net"),
     "socat": _program("socat"),
     "root": _root,
     "umockdev": _umockdev,

@@ -20,7 +20,8 @@ import anyio.lowlevel
 from transports.backoff import Backoff
 from transports.bell import Bell
 from transports.errors import DeviceError, LinkError, LinkLost, LinkNotFound, LinkTimeout, SessionLost
-from transports.link import COALESCE_BYTES, CoalescingLink, HotplugOpener, Link, LinkOpener
+from transports.line_watch import LineWatch
+from transports.link import COALESCE_BYTES, CoalescingLink, HotplugOpener, LineErrors, Link, LinkOpener, ResettableLink
 from transports.listed_first import ListedFirst
 from transports.protocol import (
     Answered,
@@ -94,6 +95,9 @@ class Device:
         self._read_pause_s = read_pause_s
         self._coalescing: CoalescingLink | None = None
         """The open link, if it can."""
+        self._resettable: ResettableLink | None = None
+        """As _coalescing."""
+        self._line = LineWatch()
         self._absent = Backoff(rng, max_s=ABSENT_DELAY_S)
         self._refused = Backoff(rng)
         self._link_error: LinkError | None = LinkNotFound(f"{opener.name}: not opened yet")
@@ -124,6 +128,17 @@ class Device:
     @property
     def counters(self) -> Counters:
         return self._protocol.counters
+
+    @property
+    def line_errors(self) -> LineErrors | None:
+        """What the device's UARTs counted since the gateway began; None where nobody counts."""
+        return self._line.errors
+
+    async def reset_by_line(self) -> None:
+        """Reset the board by the lines of its link. Raises LinkError when there is no link, or it cannot."""
+        if self._resettable is None:
+            raise self._link_error or LinkError(f"{self._opener.name}: this kind of link cannot reset a board")
+        await self._resettable.reset()
 
     async def request(self, request: Request) -> WorkloadStatus | None:
         """The device's answer, with the status where the request has one.
@@ -194,6 +209,7 @@ class Device:
             self._set_link_error(None)
             loss = await self._use_link(link)
         finally:
+            self._line.closed()
             with anyio.move_on_after(CLOSE_DEADLINE_S, shield=True):
                 await link.aclose()
         if anyio.current_time() - opened_at >= STEADY_S:
@@ -215,6 +231,8 @@ class Device:
         losses: list[LinkError] = []
         self._outgoing, self._is_writing = b"", False  # what was for a link before this one
         self._coalescing = link if isinstance(link, CoalescingLink) else None
+        self._resettable = link if isinstance(link, ResettableLink) else None
+        self._line.opened(link, self._protocol.counters, anyio.current_time())
         self._protocol.link_up(anyio.current_time())
         self._touched()
         try:
@@ -232,7 +250,7 @@ class Device:
                 if self._hotplug is not None:
                     tasks.start_soon(until_lost, self._listen, VANISHED_S)
         finally:
-            self._is_ready, self._is_writing, self._coalescing = False, False, None
+            self._is_ready, self._is_writing, self._coalescing, self._resettable = False, False, None, None
             self._protocol.link_down(anyio.current_time())
             self._touched()
         return losses[0]
@@ -243,7 +261,10 @@ class Device:
             if self._coalescing is not None and len(data) >= COALESCE_BYTES:
                 self._coalescing.coalesce(0 if self._waiting else self._read_pause_s())
             self._unhandled_bytes += len(data)
-            self._protocol.receive_data(data, anyio.current_time())
+            now = anyio.current_time()
+            self._protocol.receive_data(data, now)
+            if problem := self._line.look(len(data), self._protocol.counters, now):
+                self._unhandled.append(problem)
             self._touched()
             while self._unhandled_bytes > MAX_UNHANDLED_BYTES:
                 await self._handled.wait()
@@ -332,6 +353,8 @@ class Device:
             case Listed():
                 self._is_ready = True
                 await self._sink.happened(self.name, event)
+            case Problem() if self._line.knows_better(event):
+                pass
             case Inventoried() | WorkloadChanged() | Text() | Away() | Returned() | Problem():
                 await self._sink.happened(self.name, event)
             case _:

@@ -117,3 +117,11 @@ class HotplugOpener(Protocol):
     async def vanished(self) -> str:
         """While its link is open: return, with the reason, when its port is gone. May never return: reading the link tells it, too."""
         ...
+
+
+@runtime_checkable
+class ResettingOpener(Protocol):
+    """An opener that knows whether its links can reset the board: they are ResettableLinks then."""
+
+    @property
+    def can_reset(self) -> bool: ...

@@ -1,4 +1,4 @@
-"""DTR and RTS of a tty: what a board's class wants of them, and how a reset by them is done. Never one line before the other.
+"""DTR and RTS: what a board's class wants of them, and how a reset by them is done. Never one line before the other. Pure.
 
 The kernel raises both at every open, before any program can speak: that cannot be avoided, only told (`effect_of_opening`). What is
 avoided is everything after it: lines that are set one by one, which resets a board with the ESP circuit, and lines that fall when the port
@@ -11,10 +11,6 @@ nothing.
 from __future__ import annotations
 
 import enum
-import errno
-import fcntl
-import struct
-import termios
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,16 +27,13 @@ class ModemLines(enum.Enum):
 
 
 NONE: Final = 0
-DTR: Final = termios.TIOCM_DTR
-RTS: Final = termios.TIOCM_RTS
+DTR: Final = 0x002
+RTS: Final = 0x004
+"""As TIOCMSET numbers them."""
 BOTH: Final = DTR | RTS
 
 RESET_S: Final = 0.1
 """The capacitor at EN needs some ms; esptool gives it as long."""
-
-_BITS: Final = struct.Struct("=i")
-_HAS_NO_LINES: Final = frozenset({errno.ENOTTY, errno.EINVAL})
-"""A pty, a driver without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +54,6 @@ def steps_of_reset(policy: ModemLines) -> tuple[Step, ...]:
     same over RFC 2217, which has no request for both.
     """
     return (Step(RTS, RESET_S), Step(BOTH)) if policy is ModemLines.ESP_AUTORESET else ()
-
-
-def set_lines(fd: int, lines: int) -> bool:
-    """DTR and RTS in one request, the driver's other bits as they are; False on a port that has no such lines. May block."""
-    try:
-        (now,) = _BITS.unpack(fcntl.ioctl(fd, termios.TIOCMGET, bytes(_BITS.size)))
-        fcntl.ioctl(fd, termios.TIOCMSET, _BITS.pack(with_lines(now, lines)))
-    except OSError as error:
-        if error.errno in _HAS_NO_LINES:
-            return False
-        raise
-    return True
 
 
 def with_lines(now: int, lines: int) -> int:

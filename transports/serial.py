@@ -30,11 +30,11 @@ from transports.errors import LinkError, LinkTimeout
 from transports.latency import set_latency_timer
 from transports.line_errors import read_line_errors
 from transports.link import MAX_READ_BYTES, LineErrors
-from transports.modem_lines import Step, lines_after_open, set_lines, steps_of_reset
+from transports.modem_lines import Step, lines_after_open, steps_of_reset
 from transports.rs485 import set_rs485
 from transports.serial_options import PortSettings
 from transports.serial_stream import SerialStream
-from transports.tty_line import open_error, reason_of_loss, settle_line
+from transports.tty_line import open_error, reason_of_loss, set_lines, settle_line
 
 _logger = logging.getLogger(__name__)
 
@@ -79,6 +79,11 @@ class SerialLinkOpener:
     def port(self) -> PortFacts | None:
         """See transports.discovery.places.PortOpener."""
         return self._port
+
+    @property
+    def can_reset(self) -> bool:
+        """See transports.link.ResettingOpener."""
+        return bool(steps_of_reset(self._settings.lines))
 
     async def open(self) -> SerialLink:
         """The open port; the caller closes it.

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
+from transports.baud import BITS_PER_BYTE
 from transports.discovery.places import MatchedPlace, PathPlace, Place
 from transports.driver import DeviceFacts
 from transports.link import LinkOpener
 from transports.serial import SerialLinkOpener
 from transports.serial_options import SerialOptions
-
-BITS_PER_BYTE: Final = 10
-"""8N1: a start bit, eight data bits, a stop bit."""
 
 
 class SerialDriver:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from transports import baud
+from transports.baud import DEFAULT_BAUD
 from transports.driver import BadOption, DurationS
 from transports.latency import MAX_LATENCY_MS, MIN_LATENCY_MS
 from transports.match_options import MatchOptions
 from transports.modem_lines import ModemLines
 from transports.rs485 import Rs485
 
-DEFAULT_BAUD: Final = 115200
-MIN_BAUD: Final = 50
-MAX_BAUD: Final = 12_000_000
-"""What the fastest USB adapters run at."""
 NO_XONXOFF: Final = "none or rtscts: frames hold every byte value, also those that XON/XOFF takes for itself (SPEC.md 1.2)"
 
 
@@ -32,8 +30,7 @@ class PortSettings:
     """Of an FTDI chip; None: as the system has it."""
 
     def __post_init__(self) -> None:
-        if not MIN_BAUD <= self.baud <= MAX_BAUD:
-            raise BadOption("baud", f"must be {MIN_BAUD} to {MAX_BAUD}, not {self.baud}")
+        baud.check_option(self.baud)
         if self.flow_control == "xonxoff":
             raise BadOption("flow_control", f"must be {NO_XONXOFF}")
         self._check_who_drives_rts()

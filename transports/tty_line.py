@@ -8,20 +8,14 @@ from __future__ import annotations
 import errno
 import fcntl
 import grp
-import logging
 import os
 import struct
 import termios
 from typing import Final
 
+from transports.baud import check_achieved
 from transports.errors import LinkBusy, LinkError, LinkNotFound, LinkPermissionDenied
-
-_logger = logging.getLogger(__name__)
-
-BAUD_TOLERANCE: Final = 0.03
-"""Two UARTs that differ by more do not understand each other."""
-BAUD_DOUBTFUL: Final = 0.02
-"""More than one side's share of it: a device that is off by as much the other way is not understood."""
+from transports.modem_lines import with_lines
 
 # Linux: struct termios2 {u32 iflag, oflag, cflag, lflag; u8 line, cc[19]; u32 ispeed, ospeed}
 _TCGETS2: Final = 0x802C542A
@@ -32,6 +26,10 @@ _CC_OF_LINE: Final = 1
 _PTY_SLAVE_MAJORS: Final = range(136, 144)
 _OFF_IN_IFLAG: Final = termios.BRKINT | termios.IGNBRK | termios.PARMRK | termios.INPCK | termios.ISTRIP
 _XON, _XOFF = 0x11, 0x13
+
+_MODEM_BITS: Final = struct.Struct("=i")
+_HAS_NO_LINES: Final = frozenset({errno.ENOTTY, errno.EINVAL})
+"""A pty, a driver without them."""
 
 _BUSY: Final = frozenset({errno.EBUSY, errno.EAGAIN})
 _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM})
@@ -56,18 +54,21 @@ def settle_line(fd: int, path: str, baud: int, *, is_rtscts: bool = False) -> No
     settled[_CC_OF_LINE + termios.VSTOP] = _XOFF
     fcntl.ioctl(fd, _TCSETS2, _TERMIOS2.pack(iflag, oflag, cflag, lflag, bytes(settled), ispeed, ospeed))
     _, _, cflag, *_, achieved = _TERMIOS2.unpack(fcntl.ioctl(fd, _TCGETS2, bytes(_TERMIOS2.size)))
-    check_baud(path, baud, achieved)
+    check_achieved(path, baud, achieved)
     if is_rtscts and not cflag & termios.CRTSCTS:
         raise LinkError(f"{path}: the port has no RTS/CTS; leave flowControl out")
 
 
-def check_baud(name: str, baud: int, achieved: int) -> None:
-    """Raises LinkError when the line runs at a rate at which nobody understands it: some drivers fall back to 9600 without a word."""
-    error = abs(achieved - baud) / baud
-    if error > BAUD_TOLERANCE:
-        raise LinkError(f"{name}: the port runs at {achieved} baud, not at {baud}")
-    if error > BAUD_DOUBTFUL:
-        _logger.warning("baud rate is off by %.1f %%", error * 100, extra={"link": name, "asked": baud, "runs": achieved})
+def set_lines(fd: int, lines: int) -> bool:
+    """DTR and RTS in one request, the driver's other bits as they are; False on a port that has no such lines. May block."""
+    try:
+        (now,) = _MODEM_BITS.unpack(fcntl.ioctl(fd, termios.TIOCMGET, bytes(_MODEM_BITS.size)))
+        fcntl.ioctl(fd, termios.TIOCMSET, _MODEM_BITS.pack(with_lines(now, lines)))
+    except OSError as error:
+        if error.errno in _HAS_NO_LINES:
+            return False
+        raise
+    return True
 
 
 def open_error(path: str, error: OSError) -> LinkError:

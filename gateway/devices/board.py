@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -28,6 +28,14 @@ class Requester(Protocol):
 class Hook:
     command: tuple[str, ...]
     deadline_s: float
+
+
+@dataclass(slots=True, eq=False)
+class LineReset:
+    """A reset by the modem lines of the device's port."""
+
+    run: Callable[[], Awaitable[None]]
+    """Raises LinkError."""
 
 
 MOMENT_S: Final = 3.0
@@ -56,7 +64,7 @@ class Board:
     link_name: str
     requester: Requester
     output: DeviceOutput
-    reset_hook: Hook | None = None
+    reset_hook: Hook | LineReset | None = None
     power_hook: Hook | None = None
 
     has_session: bool = False
@@ -104,7 +112,7 @@ class Board:
         return _LOOPS if self.steadiness.is_looping else self.trouble
 
     @property
-    def hooks(self) -> Mapping[Rung, Hook]:
+    def hooks(self) -> Mapping[Rung, Hook | LineReset]:
         pairs = ((Rung.RESET, self.reset_hook), (Rung.POWER_CYCLE, self.power_hook))
         return {rung: hook for rung, hook in pairs if hook is not None}
 

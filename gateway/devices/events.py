@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
@@ -25,6 +26,7 @@ from gateway.devices.runs import is_live
 from gateway.pods.seams import AttemptState
 from transports.errors import TransportError
 from transports.protocol import (
+    BAUD_MISMATCH,
     Answered,
     Away,
     Event,
@@ -47,6 +49,9 @@ from transports.protocol import (
 
 _logger = logging.getLogger(__name__)
 
+FAULTS: Final = frozenset({BAUD_MISMATCH})
+"""Problems that are worth an event; the others come and go, and stand in the condition."""
+
 
 class DeviceEvents:
     """One object for all devices. run() owns the tasks that must not hold up a device's events."""
@@ -60,6 +65,8 @@ class DeviceEvents:
         self._tasks: TaskGroup | None = None
         self.fleet_changed: Callable[[], None] = lambda: None
         """Called when capacity, conditions or the device table may have changed."""
+        self.fault_told: Callable[[str, str, str], None] = lambda device, reason, message: None
+        """Called with a problem that stays until a person changes something."""
 
     async def run(self) -> None:
         """Until cancelled. Start it before the supervisors."""
@@ -114,6 +121,8 @@ class DeviceEvents:
             case Problem():
                 board.trouble = f"{event.reason}: {event.message}"
                 _logger.warning("device problem", extra={"device": device, "reason": event.reason, "why": event.message})
+                if event.reason in FAULTS:
+                    self.fault_told(device, event.reason, event.message)
             case Output() | Answered() | RequestLost():
                 raise AssertionError("outputs go to store, answers to their caller")
         board.touch()

@@ -14,7 +14,7 @@ import anyio
 
 from gateway import drivers
 from gateway.config import ClassSection, Configuration, DeviceSection, HookSection
-from gateway.devices.board import MOMENT_S, Board, Hook
+from gateway.devices.board import MOMENT_S, Board, Hook, LineReset
 from gateway.devices.events import DeviceEvents
 from gateway.devices.ledger import Ledger
 from gateway.devices.output import DeviceOutput
@@ -27,7 +27,7 @@ from gateway.pods.seams import PodUid
 from transports.device import Device
 from transports.discovery.monitor import PortMonitor
 from transports.driver import DeviceFacts, SessionFacts
-from transports.link import LinkOpener, RunningOpener
+from transports.link import LineErrors, LinkOpener, ResettingOpener, RunningOpener
 from transports.protocol import Counters, PausingProtocol
 
 
@@ -102,6 +102,10 @@ class Fleet:
         """device -> what its line carried since the gateway began."""
         return {device.name: device.counters for device in self._devices}
 
+    def line_errors(self) -> Mapping[str, LineErrors]:
+        """device -> what its UARTs counted since the gateway began; only devices behind one that counts."""
+        return {device.name: errors for device in self._devices if (errors := device.line_errors) is not None}
+
     def slots_used(self, device: str) -> int:
         return self._book.slots.usage(device)[0]
 
@@ -167,10 +171,15 @@ class Fleet:
             link_name=opener.name,
             requester=device,
             output=output,
-            reset_hook=_hook(class_section.hooks.reset),
+            reset_hook=_hook(class_section.hooks.reset) or _line_reset(opener, device),
             power_hook=_hook(power.cycle if power is not None else None),
         )
 
 
 def _hook(section: HookSection | None) -> Hook | None:
     return None if section is None else Hook(section.command, section.deadline)
+
+
+def _line_reset(opener: LinkOpener, device: Device) -> LineReset | None:
+    """A class that says no command resets by its modem lines, where these do."""
+    return LineReset(device.reset_by_line) if isinstance(opener, ResettingOpener) and opener.can_reset else None

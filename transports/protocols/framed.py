@@ -13,6 +13,7 @@ from typing import Final
 
 from transports.errors import LocalProtocolError, RemoteProtocolError, SessionLost
 from transports.protocol import (
+    GARBAGE,
     Answered,
     Away,
     Checkpoint,
@@ -133,7 +134,7 @@ class FramedProtocol:
         self._put_output(now)
         told = self._noise.look(self._session.rx_bad, self._session.rx_frames, now)
         if told is not None:
-            self._tell("GarbageReceived", told)
+            self._tell(GARBAGE, told)
 
     def data_to_send(self, now: float) -> bytes:
         self._flush_requests()
