@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from anyio import to_thread
@@ -18,6 +18,7 @@ from gateway.devices.fleet import Fleet
 from gateway.kubelet.exposition import Family, Kind, Sample
 from gateway.kubelet.seams import PodDirectory
 from gateway.logs.store import LogStore
+from gateway.pods.times import format_time
 from gateway.usage import Usage, read_usage
 from gateway.version import KUBELET_VERSION
 
@@ -86,11 +87,11 @@ class GatewayVitals:
     async def summary(self) -> dict[str, Any]:
         """Summary of k8s.io/kubelet/pkg/apis/stats/v1alpha1, with what there is."""
         usage = await to_thread.run_sync(read_usage)
-        at = _time(usage.at_s)
+        at = format_time(usage.at_s)
         return {
             "node": {
                 "nodeName": self._configuration.node.name,
-                "startTime": _time(usage.started_at_s),
+                "startTime": format_time(usage.started_at_s),
                 "cpu": {"time": at, "usageCoreNanoSeconds": round(usage.cpu_s * _NANO)},
                 "memory": {"time": at, "workingSetBytes": usage.working_set_bytes, "rssBytes": usage.resident_bytes},
             },
@@ -193,7 +194,3 @@ def _running(pod: Mapping[str, Any]) -> dict[str, str]:
         for entry in status.get(kind) or ()
         if (running := (entry.get("state") or {}).get("running")) and running.get("startedAt")
     }
-
-
-def _time(unix_s: float) -> str:
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -61,9 +61,7 @@ def checked(file: Path, path: str) -> subprocess.CompletedProcess[str]:
 def test_check_config_lists_it_and_checks_its_options(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "gateway.yaml"
     without = checked(file, "/run/console")
-    assert without.stderr == (
-        "devices[0].link.unix: no such link is installed; there are: serial, simulated; pip install the package that brings it\n"
-    )
+    assert without.stderr.startswith("devices[0].link.unix: no such link is installed; there are: serial, simulated")
 
     monkeypatch.setenv("PYTHONPATH", str(package))
     listed = checked(file, "/run/console")
@@ -89,9 +87,10 @@ def test_it_passes_the_contract_that_ours_pass(package: Path, tmp_path: Path) ->
     """As its authors would run it; the report is for the matrix at the end of `make test`."""
     shutil.copytree(PACKAGE / "tests", tmp_path / "tests")
     report = Path(os.environ.get("WIRELET_REPORTS", tmp_path)) / "third-party.xml"
-    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "transports.testing.labels", f"--junitxml={report}"]
+    run = [sys.executable, "-m", "pytest", "-q", "--timeout", "60", "-p", "no:cacheprovider"]
+    argv = [*run, "-p", "transports.testing.labels", f"--junitxml={report}", "tests"]
     environment = {**os.environ, "PYTHONPATH": str(package)}
-    ran = subprocess.run([*argv, "tests"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    ran = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert " passed, 2 skipped" in ran.stdout
 

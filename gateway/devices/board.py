@@ -95,6 +95,8 @@ class Board:
     """Unix seconds of its last message."""
     changed: anyio.Event = field(default_factory=anyio.Event)
     """Set and renewed at every change; waiters take it before they look."""
+    _seen: DeviceView | None = None
+    """What allocation was shown last."""
 
     def touch(self) -> None:
         self.changed.set()
@@ -142,5 +144,10 @@ class Board:
         return self.away_since is None or now - self.away_since >= MOMENT_S
 
     def view(self, used: int, ending: int) -> DeviceView:
-        """used: without the container that asks."""
-        return DeviceView(self.name, self.class_name, self.shared, self.slots, used, ending, self.is_ready, self.is_dirty)
+        """used: without the container that asks. The same object while nothing differs: each start looks at every board."""
+        seen = self._seen
+        now = (used, ending, self.slots, self.is_ready, self.is_dirty)
+        if seen is None or (seen.used, seen.ending, seen.slots, seen.is_ready, seen.is_dirty) != now:
+            seen = DeviceView(self.name, self.class_name, self.shared, self.slots, used, ending, self.is_ready, self.is_dirty)
+            self._seen = seen
+        return seen

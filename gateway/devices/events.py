@@ -147,12 +147,12 @@ class DeviceEvents:
     async def started(self, board: Board, status: WorkloadStatus) -> None:
         """START's answer. EXITED may have been told before, and then it stays so."""
         board.output.attribution.learn(status.slot, status.start_off, Run(status.wid, status.gen))
-        await self._confirmed(board, status)
+        await self._confirmed(board, status, is_told=False)
         board.touch()
 
-    async def _confirmed(self, board: Board, status: WorkloadStatus) -> None:
+    async def _confirmed(self, board: Board, status: WorkloadStatus, *, is_told: bool = True) -> None:
         run = (board.name, status.wid, status.gen)
-        await self._book.running(run, status, board.output.epoch or 0, board.boot_id)
+        await self._book.running(run, status, board.output.epoch or 0, board.boot_id, is_told=is_told)
         if status.state is WorkloadState.EXITED:
             end_off = status.end_off if status.end_off is not None else status.start_off
             await self._drains.begin(board, run, exits.of_status(status), end_off)

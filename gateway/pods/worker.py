@@ -75,14 +75,18 @@ class PodWorker:
         if not memory.is_known:
             memory.is_known = True
             self._notices.unknown_fields(pod)
-        decided = self._decide(pod, memory)
+        observed = self._observe(pod, memory)
+        decided = plan(pod, observed, memory, self._clock.now())
         steps = [action for action in decided.actions if isinstance(action, StartContainer | StopContainer)]
         if any(isinstance(step, StartContainer) for step in steps):
             await self._do_or_tell(pod, memory, steps)
         else:
             await self._do(pod, memory, steps)
-        following = self._decide(pod, memory) if steps else decided
-        await self._write_status(pod, memory)
+        following = decided
+        if steps:
+            observed = self._observe(pod, memory)
+            following = plan(pod, observed, memory, self._clock.now())
+        await self._write_status(pod, memory, observed)
         if Finish() in decided.actions:
             await self._sink.finish(pod.object)
             memory.finished_at = self._clock.now()
@@ -117,9 +121,6 @@ class PodWorker:
             self._notices.link(pod, observed, is_connected=memory.link_shown)
         return observed
 
-    def _decide(self, pod: PodView, memory: PodMemory) -> Plan:
-        return plan(pod, self._observe(pod, memory), memory, self._clock.now())
-
     def _next_look(self, pod: PodView, memory: PodMemory, decided: Plan, following: Plan, *, has_acted: bool) -> float | None:
         now = self._clock.now()
         link_at = memory.link_changes_at(self._workloads.observe(pod.uid).connected)
@@ -143,7 +144,7 @@ class PodWorker:
             await wait_or_deadline(done, self._clock, self._clock.now() + SLOW_START_S)
             if not done.is_set():
                 try:
-                    await self._write_status(pod, memory)
+                    await self._write_status(pod, memory, self._observe(pod, memory))
                 except SourceUnavailable:
                     _logger.info("Cannot tell about a slow start, the start goes on", extra={"pod": pod.name})
 
@@ -228,8 +229,8 @@ class PodWorker:
 
     # -- telling
 
-    async def _write_status(self, pod: PodView, memory: PodMemory) -> None:
-        observed = self._observe(pod, memory)
+    async def _write_status(self, pod: PodView, memory: PodMemory, observed: PodObservation) -> None:
+        """observed is what memory has looked at last."""
         if pod.is_terminal and not observed.attempts and memory.failure is None:
             return  # it ended in an earlier life of the gateway, and nobody here knows better
         if pod.is_deleting and not witnessed(pod, observed):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.config import Configuration, load, parse
+from gateway import drivers
+from gateway.config import Configuration, check, load, parse
 from gateway.errors import ConfigError
 from transports.serial_options import SerialOptions
 from transports.simulated.driver import SimulatedOptions
 
+LINKS: Final = ", ".join(offer.name for offer in drivers.links())
 GOOD = """
 apiVersion: wirelet.dev/v1alpha1
 kind: GatewayConfiguration
@@ -55,7 +61,7 @@ def test_a_good_file_gives_seconds_bytes_and_defaults() -> None:
         ("accept: any", "accept: all", "devices[0].link.simulated.accept: must be 'any', not 'all'"),
         ("class: sim, link: {serial", "class: esp, link: {serial", "devices[1].class: no class 'esp'; there are: sim"),
         ("name: sim-2", "name: sim-1", "devices[1].name: 'sim-1' is already devices[0]; names are unique"),
-        ("serial: {path: /dev/ttyUSB0, baud: 921600}", "", "devices[1].link: needs exactly one of: serial, simulated"),
+        ("serial: {path: /dev/ttyUSB0, baud: 921600}", "", f"devices[1].link: needs exactly one of: {LINKS}"),
         ("path: /dev/ttyUSB0, ", "", "devices[1].link.serial: needs exactly one of: path, match"),
         ("node: {name: pi-lab-3}", "", "node: is required"),
         ("pi-lab-3", "Pi_Lab", "node.name: must be a DNS name in lower case, not 'Pi_Lab'"),
@@ -142,12 +148,12 @@ def test_a_bad_key_is_named_with_what_is_allowed(old: str, new: str, message: st
         ),
         (
             "devices: [{name: d, class: c, link: serial}]",
-            "devices[0].link: must be a mapping with one key of: serial, simulated; not 'serial'",
+            f"devices[0].link: must be a mapping with one key of: {LINKS}; not 'serial'",
         ),
-        ("devices: [{name: d, class: c, link: {}}]", "devices[0].link: needs exactly one of: serial, simulated"),
+        ("devices: [{name: d, class: c, link: {}}]", f"devices[0].link: needs exactly one of: {LINKS}"),
         (
             "devices: [{name: d, class: c, link: {tcp: {host: x}}}]",
-            "devices[0].link.tcp: no such link is installed; there are: serial, simulated; pip install the package that brings it",
+            f"devices[0].link.tcp: no such link is installed; there are: {LINKS}; pip install the package that brings it",
         ),
         (
             "classes: [{name: c, protocol: scpi}]",
@@ -205,8 +211,8 @@ def test_a_class_says_what_its_devices_links_have_in_common() -> None:
         ("baud: 921600", "bauds: 921600", "classes[0].link.serial.bauds: unknown key; allowed here: baud, flowControl"),
         ("baud: 921600", "baud: fast", "classes[0].link.serial.baud: must be a whole number, not 'fast'"),
         ("baud: 921600", "baud: 1", "devices[0].link.serial.baud: must be 50 to 12000000, not 1"),
-        ("simulated: {seed: 7}", "tcp: {}", "classes[0].link.tcp: no such link is installed; there are: serial, simulated; pip install"),
-        ("{serial: {baud: 921600}, simulated: {seed: 7}}", "serial", "classes[0].link: must be a mapping with keys of: serial, simulated"),
+        ("simulated: {seed: 7}", "tcp: {}", f"classes[0].link.tcp: no such link is installed; there are: {LINKS}; pip install"),
+        ("{serial: {baud: 921600}, simulated: {seed: 7}}", "serial", f"classes[0].link: must be a mapping with keys of: {LINKS}"),
         ("{baud: 921600}", "[1]", "classes[0].link.serial: must be a mapping with keys such as baud, flowControl"),
         ("path: /dev/a", "path: [", "not YAML in line"),
         ("{path: /dev/a}", "fast", "devices[0].link.serial: must be a mapping with keys such as baud, flowControl"),
@@ -254,3 +260,27 @@ def test_a_class_knows_its_boards_in_other_modes() -> None:
     (device,) = configuration.devices
     assert configuration.class_of(device).vid_pids == ("303a:1001",)
     assert str(device.link.options.match.rule()) == "usbSerial A1B2, vidPids 303a:4001"
+
+
+KEYS: Final = st.one_of(st.sampled_from(["serial", "simulated", "path", "baud", "ring", "name", "class", "link"]), st.integers(), st.none())
+LEAVES: Final = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.dates(), st.sampled_from(["serial", "/dev/x", "c", "10s", "a\0b", ""])
+)
+THINGS: Final = st.recursive(
+    LEAVES, lambda things: st.one_of(st.lists(things, max_size=3), st.dictionaries(KEYS, things, max_size=3)), max_leaves=8
+)
+
+
+@given(of_class=THINGS, options=THINGS, link=THINGS, odd=THINGS)
+def test_whatever_stands_in_a_link_is_told_and_never_breaks_the_check(of_class: Any, options: Any, link: Any, odd: Any) -> None:
+    for document in (
+        {
+            "node": {"name": "x"},
+            "classes": [{"name": "c", "link": of_class}],
+            "devices": [{"name": "d", "class": "c", "link": {"serial": options}}, {"name": "e", "class": "c", "link": link}],
+        },
+        {"node": {"name": "x"}, "classes": [{"name": "c", "link": {"serial": options}}, odd], "devices": [odd, link]},
+        {"node": {"name": "x"}, "classes": odd, "devices": link},
+    ):
+        with contextlib.suppress(ConfigError):
+            check(document)

@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+import anyio
 import pytest
 
 from gateway import config_links, drivers
 from gateway.cli import main
 from gateway.config import parse, published
 from gateway.errors import ConfigError
+from gateway.tests.test_fleet import Bench
 from gateway.version import VERSION
+from transports.tests.pty_end import PtyEnd
 
 Install = Callable[..., None]
 
@@ -200,3 +203,32 @@ def test_check_config_lists_what_is_installed_and_used(install: Install, tmp_pat
     assert ["link/tcp", "wire-tcp", "1.2", "1"] in rows
     assert ["link/serial", "wirelet", VERSION, "0"] in rows
     assert ["protocol/framed", "wirelet", VERSION, "1"] in rows
+
+
+PROTOCOL: Final = """
+from transports.tests.line_protocol import LineProtocol
+
+class Driver:
+    def protocol(self, checkpoint, device, session):
+        assert (checkpoint, device.name, device.class_name, device.slots) == (None, "d", "c", 2)
+        assert session.line_bytes_per_s == 960
+        return LineProtocol(ping_s=session.keepalive_s)
+"""
+
+
+async def test_a_device_speaks_the_protocol_of_a_package(install: Install, tmp_path: Path) -> None:
+    install("wire-lines", "[wirelet.protocols]\nlines = wire_lines:Driver\n", "wire_lines", PROTOCOL)
+    device = PtyEnd()
+    link = f"{{serial: {{path: {device.path}, baud: 9600}}}}"
+    desk = Bench(tmp_path, parse(with_link(link).replace("name: c}", "name: c, protocol: lines, slots: 2, keepalive: 100ms}")))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(desk.fleet.run)
+        assert await device.receive() == b"who?\n"
+        await device.send(b"hello 7\n")
+        await desk.until(lambda: desk.fleet.boards["d"].is_ready)
+        assert await device.receive() == b"ping\n"
+        tasks.cancel_scope.cancel()
+    desk.logs.close()
+    desk.fleet.close()
+    desk.ledger.close()
+    device.close()
