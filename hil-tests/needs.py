@@ -38,7 +38,7 @@ def _root() -> str | None:
 
 def _umockdev() -> str | None:
     """Programs under a mock /sys, with udev's own tools, in mounts of their own."""
-    absent = [name for name in ("umockdev-run", "udevadm", "systemd-hwdb", "unshare") if shutil.which(name) is None]
+    absent = [name for name in ("umockdev-run", "udevadm", "systemd-hwdb", "setserial", "unshare") if shutil.which(name) is None]
     if absent:
         return f"{', '.join(absent)} not installed"
     unshared = subprocess.run(["unshare", "--mount", "true"], capture_output=True, text=True, check=False)

@@ -160,6 +160,8 @@ class Uart:
     address: str = "fe201000"
     bus: str = "amba"
     driver: str = "uart-pl011"
+    type: str = "32"
+    """The kernel's number for the kind of UART; 0 is none."""
     is_console: bool = False
 
     @property
@@ -171,7 +173,7 @@ class Uart:
         return {self.tty: f"/sys{self.path}/tty/{self.tty}"}
 
     def records(self) -> list[Record]:
-        port = {"type": "32", "line": "0", "console": "Y" if self.is_console else "N"}
+        port = {"type": self.type, "line": "0", "console": "Y" if self.is_console else "N"}
         return [
             Record("/devices/platform/soc", "platform", properties={"DRIVER": "simple-pm-bus", "OF_NAME": "soc"}),
             Record(self.path, self.bus, properties={"DRIVER": self.driver}, links={"driver": f"bus/{self.bus}/drivers/{self.driver}"}),
