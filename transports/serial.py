@@ -15,7 +15,7 @@ import logging
 import os
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import anyio
@@ -79,6 +79,15 @@ class SerialLinkOpener:
     def port(self) -> PortFacts | None:
         """See transports.discovery.places.PortOpener."""
         return self._port
+
+    @property
+    def names_a_board(self) -> bool:
+        """See transports.discovery.places.PortOpener."""
+        return self._place.names_a_board
+
+    def means(self, port: PortFacts, ports: Sequence[PortFacts]) -> bool:
+        """See transports.discovery.places.PortOpener."""
+        return self._place.means(port, ports)
 
     @property
     def can_reset(self) -> bool:

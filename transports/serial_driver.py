@@ -29,7 +29,7 @@ def _place(options: SerialOptions, device: DeviceFacts) -> Place:
     if options.match is not None:
         if device.ports is None:
             raise ValueError(f"{device.name}: match finds ports only where somebody watches them")
-        return MatchedPlace(options.match.rule(device.boot_modes), device.ports)
+        return MatchedPlace(options.match.rule(device.boot_modes), device.ports, device.last_hub_port)
     if options.path is None:
         raise AssertionError("the options were checked: they have a path or a match")
     return PathPlace(options.path)

@@ -6,6 +6,8 @@ So ports that are absent cost nothing while they are absent.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 import anyio
@@ -39,6 +41,15 @@ class Place(Protocol):
         """What node() found, if the place knows more of it than its path."""
         ...
 
+    @property
+    def names_a_board(self) -> bool:
+        """See PortOpener."""
+        ...
+
+    def means(self, port: PortFacts, ports: Sequence[PortFacts]) -> bool:
+        """See PortOpener."""
+        ...
+
     async def node(self) -> str:
         """The file to open now. Raises LinkNotFound."""
         ...
@@ -61,6 +72,15 @@ class PortOpener(Protocol):
         """The port of the newest link. None before the first, and for what is no port of the machine: a pty."""
         ...
 
+    @property
+    def names_a_board(self) -> bool:
+        """It is told one board, wherever that is plugged in, and not a place where any board may be."""
+        ...
+
+    def means(self, port: PortFacts, ports: Sequence[PortFacts]) -> bool:
+        """Of the ports that are there, port is the one that it would open. May ask the file system; not for the event loop."""
+        ...
+
 
 class PathPlace:
     """A path, followed anew at each attempt."""
@@ -77,6 +97,13 @@ class PathPlace:
     @property
     def port(self) -> PortFacts | None:
         return None
+
+    @property
+    def names_a_board(self) -> bool:
+        return False
+
+    def means(self, port: PortFacts, ports: Sequence[PortFacts]) -> bool:
+        return os.path.realpath(self._path) == os.path.realpath(port.node)
 
     async def node(self) -> str:
         return self._path
@@ -124,6 +151,13 @@ class MatchedPlace:
     @property
     def port(self) -> PortFacts | None:
         return self._port
+
+    @property
+    def names_a_board(self) -> bool:
+        return self._rule.usb_serial is not None
+
+    def means(self, port: PortFacts, ports: Sequence[PortFacts]) -> bool:
+        return find(self._rule, ports, self._last_hub_port) == port
 
     async def node(self) -> str:
         _, found = await self._find()
