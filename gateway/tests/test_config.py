@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway import drivers
@@ -271,6 +271,7 @@ THINGS: Final = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(of_class=THINGS, options=THINGS, link=THINGS, odd=THINGS)
 def test_whatever_stands_in_a_link_is_told_and_never_breaks_the_check(of_class: Any, options: Any, link: Any, odd: Any) -> None:
     for document in (
