@@ -26,6 +26,7 @@ from typing import Final, Self
 from usb_tree import Properties, UsbDevice, text
 
 LIBRARY: Final = "libumockdev.so.0"
+GOBJECT: Final = "libgobject-2.0.so.0"
 PRELOAD: Final = "libumockdev-preload.so.0"
 
 
@@ -42,11 +43,14 @@ class Testbed:
         # Not umockdev_in_mock_environment(): it guesses from the link count of /sys, which is another in containers.
         if PRELOAD not in os.environ.get("LD_PRELOAD", ""):
             raise RuntimeError(f"start this process with LD_PRELOAD={PRELOAD}: umockdev.environment()")
-        self._library = ctypes.CDLL(LIBRARY)
-        for name, arguments, result in _SIGNATURES:
-            function = getattr(self._library, name)
-            function.argtypes, function.restype = arguments, result
+        self._library, self._gobject = ctypes.CDLL(LIBRARY), ctypes.CDLL(GOBJECT)
+        for library, signatures in ((self._library, _SIGNATURES), (self._gobject, _GOBJECT_SIGNATURES)):
+            for name, arguments, result in signatures:
+                function = getattr(library, name)
+                function.argtypes, function.restype = arguments, result
         self._bed = self._library.umockdev_testbed_new()
+        self._handlers: list[object] = []
+        """Kept for as long as the library may call them."""
         self._used: dict[str, str] = {}
         """The ptys of ttys that were unplugged: the library would make each name only once."""
 
@@ -75,6 +79,20 @@ class Testbed:
                 node.unlink()
             self.uevent(f"/sys{record.path}", "remove")
         self.remove_device(device.syspath)
+
+    def let_ioctls_through(self, node: str) -> None:
+        """Programs set the real tty behind /dev/node; without this every ioctl is refused, for nobody has recorded any."""
+        handler = self._gobject.g_object_new(self._library.umockdev_ioctl_base_get_type(), None)
+        self._handlers.append(_HANDLE_IOCTL(self._execute))
+        self._gobject.g_signal_connect_data(handler, b"handle-ioctl", self._handlers[-1], None, None, 0)
+        self._library.umockdev_testbed_attach_ioctl(self._bed, f"/dev/{node}".encode(), handler, None)
+
+    def _execute(self, _handler: int, client: int, _data: int) -> int:
+        """In a thread of the library's: let the program that asks do it itself."""
+        number = ctypes.c_int()
+        result = self._library.umockdev_ioctl_client_execute(client, ctypes.byref(number))
+        self._library.umockdev_ioctl_client_complete(client, result, number.value)
+        return 1
 
     def add_from_string(self, umockdev: str) -> None:
         """Add the devices of a .umockdev text and emit `add` for each. Raises ValueError with the library's words for a wrong text."""
@@ -110,7 +128,7 @@ class Testbed:
     def close(self) -> None:
         """Remove everything again."""
         if self._bed:
-            self._library.g_object_unref(self._bed)
+            self._gobject.g_object_unref(self._bed)
             self._bed = None
 
 
@@ -122,7 +140,20 @@ _SIGNATURES: Final = (
     ("umockdev_testbed_set_attribute", (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p), None),
     ("umockdev_testbed_set_property", (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p), None),
     ("umockdev_testbed_get_root_dir", (ctypes.c_void_p,), ctypes.c_char_p),
+    ("umockdev_testbed_attach_ioctl", (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_void_p), ctypes.c_int),
+    ("umockdev_ioctl_base_get_type", (), ctypes.c_size_t),
+    ("umockdev_ioctl_client_execute", (ctypes.c_void_p, ctypes.POINTER(ctypes.c_int)), ctypes.c_int),
+    ("umockdev_ioctl_client_complete", (ctypes.c_void_p, ctypes.c_long, ctypes.c_int), None),
+)
+_HANDLE_IOCTL: Final = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+_GOBJECT_SIGNATURES: Final = (
     ("g_object_unref", (ctypes.c_void_p,), None),
+    ("g_object_new", (ctypes.c_size_t, ctypes.c_void_p), ctypes.c_void_p),
+    (
+        "g_signal_connect_data",
+        (ctypes.c_void_p, ctypes.c_char_p, _HANDLE_IOCTL, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int),
+        ctypes.c_ulong,
+    ),
 )
 
 

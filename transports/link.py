@@ -107,6 +107,19 @@ class RunningOpener(Protocol):
 
 
 @runtime_checkable
+class HotplugOpener(Protocol):
+    """An opener that hears of ports that come and go, so that nobody has to look for an absent one again and again."""
+
+    async def appeared(self) -> None:
+        """After open raised LinkNotFound: return when another attempt may end otherwise. Must not return at once for ever."""
+        ...
+
+    async def vanished(self) -> str:
+        """While its link is open: return, with the reason, when its port is gone. May never return: reading the link tells it, too."""
+        ...
+
+
+@runtime_checkable
 class ResettingOpener(Protocol):
     """An opener that knows whether its links can reset the board: they are ResettableLinks then."""
 

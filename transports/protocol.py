@@ -261,6 +261,8 @@ class Problem:
 
 GARBAGE: Final = "GarbageReceived"
 """Reason of a Problem: much cannot be decoded, and nobody knows why."""
+ANOTHER_DEVICE: Final = "AnotherDevice"
+"""Reason of a Problem: who answers is not who is meant, and gets no session."""
 BAUD_MISMATCH: Final = "BaudMismatch"
 """Reason of a Problem: the line's own error counters say why."""
 OUTPUT_HELD: Final = "OutputHeld"

@@ -15,7 +15,7 @@ import logging
 import os
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import anyio
@@ -23,6 +23,9 @@ import serial
 import serial_asyncio
 
 from transports.blocking import BlockingCalls
+from transports.discovery.facts import PortFacts
+from transports.discovery.places import PathPlace, Place
+from transports.discovery.sysfs import port_of_device
 from transports.errors import LinkError, LinkLost, LinkTimeout
 from transports.latency import set_latency_timer
 from transports.line_errors import read_line_errors
@@ -50,25 +53,41 @@ DEFAULT_SETTINGS: Final = PortSettings()
 
 
 class SerialLinkOpener:
-    """Opens one serial port by its path, again and again. A symbolic link is followed anew at each attempt."""
+    """Opens one serial port, again and again, wherever it is then."""
 
     def __init__(
         self,
-        path: str,
+        place: Place | str,
         settings: PortSettings = DEFAULT_SETTINGS,
         *,
         open_deadline_s: float = OPEN_DEADLINE_S,
         max_buffered_bytes: int = MAX_BUFFERED_BYTES,
     ) -> None:
-        self._path = path
+        """A str is a path; a symbolic link is followed anew at each attempt."""
+        self._place = PathPlace(place) if isinstance(place, str) else place
         self._settings = settings
         self._open_deadline_s = open_deadline_s
         self._max_buffered_bytes = max_buffered_bytes
-        self._calls = BlockingCalls(path, patience_s=CLOSE_PATIENCE_S)
+        self._calls = BlockingCalls(self._place.name, patience_s=CLOSE_PATIENCE_S)
+        self._port: PortFacts | None = None
 
     @property
     def name(self) -> str:
-        return self._path
+        return self._place.name
+
+    @property
+    def port(self) -> PortFacts | None:
+        """See transports.discovery.places.PortOpener."""
+        return self._port
+
+    @property
+    def names_a_board(self) -> bool:
+        """See transports.discovery.places.PortOpener."""
+        return self._place.names_a_board
+
+    def means(self, port: PortFacts, ports: Sequence[PortFacts]) -> bool:
+        """See transports.discovery.places.PortOpener."""
+        return self._place.means(port, ports)
 
     @property
     def can_reset(self) -> bool:
@@ -80,22 +99,34 @@ class SerialLinkOpener:
 
         Raises LinkNotFound, LinkBusy, LinkPermissionDenied, LinkTimeout, or LinkError when the port refuses a setting.
         """
-        port = await self._calls.run("open", self._open_port, deadline_s=self._open_deadline_s, undo=_Port.release)
-        stream = SerialStream(self._path, port.write_some, self._max_buffered_bytes)
+        path = await self._place.node()
+        port, self._port = await self._calls.run(
+            "open", lambda: self._open_port(path), deadline_s=self._open_deadline_s, undo=lambda opened: opened[0].release()
+        )
+        stream = SerialStream(self.name, port.write_some, self._max_buffered_bytes)
         port.when_lost = stream.lose
         transport, _ = await serial_asyncio.connection_for_serial(asyncio.get_running_loop(), lambda: stream, port)
         stream.attach(transport)
-        return SerialLink(self._path, port, stream, self._calls)
+        return SerialLink(self.name, port, stream, self._calls)
 
-    def _open_port(self) -> _Port:
+    async def appeared(self) -> None:
+        """See transports.link.HotplugOpener."""
+        await self._place.appeared()
+
+    async def vanished(self) -> str:
+        """See transports.link.HotplugOpener."""
+        return await self._place.vanished()
+
+    def _open_port(self, path: str) -> tuple[_Port, PortFacts | None]:
         try:
-            return _Port(self._path, self._settings)
+            port = _Port(path, self._settings)
         except OSError as error:
-            raise open_error(self._path, error) from error
+            raise open_error(path, error) from error
         except termios.error as error:  # pyserial lets it through when the port vanishes while it is being set
-            raise open_error(self._path, OSError(*error.args)) from error
+            raise open_error(path, OSError(*error.args)) from error
         except ValueError as error:  # how pyserial says that the driver refused a custom baud rate
-            raise LinkError(f"{self._path}: the port refuses {self._settings.baud} baud") from error
+            raise LinkError(f"{path}: the port refuses {self._settings.baud} baud") from error
+        return port, self._place.port or port_of_device(os.fstat(port.fd).st_rdev)
 
 
 class SerialLink:

@@ -9,6 +9,7 @@ from transports import baud
 from transports.baud import DEFAULT_BAUD
 from transports.driver import BadOption, DurationS
 from transports.latency import MAX_LATENCY_MS, MIN_LATENCY_MS
+from transports.match_options import MatchOptions
 from transports.modem_lines import ModemLines
 from transports.rs485 import Rs485
 
@@ -67,12 +68,22 @@ class PortSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SerialOptions(PortSettings):
-    path: str
+    """One of path and match."""
+
+    path: str | None = None
     """A tty; a symbolic link is followed anew at each attempt."""
+    match: MatchOptions | None = None
+    """Wherever it is plugged in."""
 
     def __post_init__(self) -> None:
-        if not self.path or "\0" in self.path:
-            raise BadOption("path", f"must not be empty or hold a zero byte, not {self.path!r}")
-        if "://" in self.path:
-            raise BadOption("path", "must be a tty of this machine; that of another one is `link: {rfc2217: {host: ..., port: ...}}`")
+        if (self.path is None) == (self.match is None):
+            raise ValueError("needs exactly one of: path, match")
+        if self.path is not None:
+            self._check_path(self.path)
         PortSettings.__post_init__(self)  # super() does not know a class with slots
+
+    def _check_path(self, path: str) -> None:
+        if not path or "\0" in path:
+            raise BadOption("path", f"must not be empty or hold a zero byte, not {path!r}")
+        if "://" in path:
+            raise BadOption("path", "must be a tty of this machine; that of another one is `link: {rfc2217: {host: ..., port: ...}}`")

@@ -5,6 +5,7 @@ It knows no kind of link and no kind of protocol: their drivers are what gateway
 
 from __future__ import annotations
 
+import functools
 import random
 import secrets
 from collections.abc import Callable, Mapping
@@ -16,15 +17,20 @@ from gateway import drivers
 from gateway.config import ClassSection, Configuration, DeviceSection, HookSection
 from gateway.devices.board import MOMENT_S, Board, Hook, LineReset
 from gateway.devices.events import DeviceEvents
+from gateway.devices.known_boards import KnownBoards
 from gateway.devices.ledger import Ledger
 from gateway.devices.output import DeviceOutput
 from gateway.devices.runbook import RunBook
 from gateway.devices.runs import Runs, is_live
+from gateway.devices.unused_ports import UnusedPorts
 from gateway.devices.workloads import DeviceWorkloads
 from gateway.logs.checkpoint import CheckpointFile, checkpoint_path
 from gateway.logs.store import AttemptKey, LogStore
 from gateway.pods.seams import PodUid
 from transports.device import Device
+from transports.discovery.facts import PortFacts
+from transports.discovery.monitor import PortMonitor
+from transports.discovery.places import PortOpener
 from transports.driver import DeviceFacts, SessionFacts
 from transports.link import LineErrors, LinkOpener, ResettingOpener, RunningOpener
 from transports.protocol import Counters, PausingProtocol
@@ -46,7 +52,9 @@ class Fleet:
     ) -> None:
         self._configuration = configuration
         self._loop_time = loop_time
+        self.ports = PortMonitor()
         self._openers: list[LinkOpener] = []
+        self.unused_ports = UnusedPorts(self.ports, self._openers)
         self._devices: list[Device] = []
         self._checkpoints: list[CheckpointFile] = []
         self._rng = random.Random(secrets.randbits(64))
@@ -58,7 +66,8 @@ class Fleet:
         runs = Runs(entries)
         self._book = RunBook(runs, ledger, logs, pod_changed, wall_clock)
         self.boards: dict[str, Board] = {}
-        self.events = DeviceEvents(self.boards, self._book, loop_time, wall_clock)
+        self.known_boards = KnownBoards(ledger)
+        self.events = DeviceEvents(self.boards, self._book, self.known_boards, loop_time, wall_clock)
         self.workloads = DeviceWorkloads(self.boards, self._book, self.events, loop_time)
         for section in configuration.devices:
             self._add(section, configuration.class_of(section), runs, logs, checkpoints, gateway_id)
@@ -66,6 +75,7 @@ class Fleet:
     async def run(self) -> None:
         """Until cancelled: every supervisor, the drains and the stop ladders."""
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.ports.run)
             tasks.start_soon(self.events.run)
             tasks.start_soon(self.workloads.run)
             for opener in self._openers:
@@ -109,7 +119,7 @@ class Fleet:
     def problems(self) -> dict[str, str]:
         """device -> why it cannot take workloads now."""
         now = self._loop_time()
-        return {board.name: board.problem or board.state for board in self.boards.values() if board.has_problem(now)}
+        return {board.name: board.told_problem or board.state for board in self.boards.values() if board.has_problem(now)}
 
     def device_of(self, uid: PodUid) -> str:
         """The devices of a pod, for a table."""
@@ -130,7 +140,15 @@ class Fleet:
         self._checkpoints.append(checkpoint)
         output = DeviceOutput(section.name, logs, checkpoint, runs)
         link, options = drivers.link(section.link.driver), section.link.options
-        facts = DeviceFacts(name=section.name, class_name=class_section.name, slots=class_section.slots)
+        known = self.known_boards.boards.get(section.name)
+        facts = DeviceFacts(
+            name=section.name,
+            class_name=class_section.name,
+            slots=class_section.slots,
+            boot_modes=class_section.vid_pids,
+            ports=self.ports,
+            last_hub_port=known.hub_port or None if known is not None else None,
+        )
         opener = link.opener(options, facts)
         saved = output.saved()
         session = SessionFacts(
@@ -138,6 +156,7 @@ class Fleet:
             keepalive_s=class_section.keepalive,
             line_bytes_per_s=link.bytes_per_s(options),
             rng=random.Random(self._rng.getrandbits(64)),
+            refuses=functools.partial(self.events.refuses, section.name),
         )
         protocol = drivers.protocol(class_section.protocol).protocol(saved, facts, session)
         pausing = protocol if isinstance(protocol, PausingProtocol) else None
@@ -162,6 +181,9 @@ class Fleet:
             link_name=opener.name,
             requester=device,
             output=output,
+            port=port_of(opener),
+            wanted_id=section.device_id,
+            names_a_board=isinstance(opener, PortOpener) and opener.names_a_board,
             reset_hook=_hook(class_section.hooks.reset) or _line_reset(opener, device),
             power_hook=_hook(power.cycle if power is not None else None),
         )
@@ -169,6 +191,11 @@ class Fleet:
 
 def _hook(section: HookSection | None) -> Hook | None:
     return None if section is None else Hook(section.command, section.deadline)
+
+
+def port_of(opener: LinkOpener) -> Callable[[], PortFacts | None]:
+    """How to learn where its device is plugged in."""
+    return (lambda: opener.port) if isinstance(opener, PortOpener) else lambda: None
 
 
 def _line_reset(opener: LinkOpener, device: Device) -> LineReset | None:

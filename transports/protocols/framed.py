@@ -8,7 +8,7 @@ workloads.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from transports.errors import LocalProtocolError, RemoteProtocolError, SessionLost
@@ -60,7 +60,7 @@ class FramedProtocol:
     """See transports.protocol.DeviceProtocol for the contract of each method.
 
     line_bytes_per_s bounds how long one of our frames occupies the line; None: a line that is faster than that matters. credit_bytes is
-    how much LOG may arrive before it is stored: the memory that one device can take.
+    how much LOG may arrive before it is stored: the memory that one device can take. refuses says why a device must not have a session.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class FramedProtocol:
         mtu: int = MAX_MTU_DEFAULT,
         credit_bytes: int = MAX_CREDIT_BYTES,
         rng: random.Random,
+        refuses: Callable[[bytes], str | None] = lambda device_id: None,
     ) -> None:
         self._session = GatewaySession(
             checkpoint,
@@ -83,6 +84,7 @@ class FramedProtocol:
             line_bytes_per_s=line_bytes_per_s,
             credit_bytes=credit_bytes,
             rng=rng,
+            refuses=refuses,
         )
         self._line_bytes_per_s = line_bytes_per_s
         self._counters = Counters()

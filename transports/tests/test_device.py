@@ -14,7 +14,7 @@ import anyio.lowlevel
 import pytest
 
 from transports import baud_watch, line_watch
-from transports.device import MAX_UNHANDLED_BYTES, Device
+from transports.device import ABSENT_DELAY_S, MAX_UNHANDLED_BYTES, Device
 from transports.errors import DeviceError, LinkError, LinkLost, LinkNotFound, LinkTimeout, LocalProtocolError, SessionLost
 from transports.link import LineErrors, Link, LinkOpener
 from transports.protocol import Event, Joined, Left, Listed, Output, Problem, Record, RemoveWorkload, StartWorkload, WorkloadState
@@ -331,6 +331,50 @@ async def test_a_cancelled_supervisor_leaves_the_port_free_and_its_requests_ende
         assert not b.device.is_ready
         link = await SerialLinkOpener(b.board.end.path).open()
         await link.aclose()
+
+
+class HeardOpener:
+    """Counts its attempts; a test says when the port comes and goes."""
+
+    def __init__(self, path: str) -> None:
+        self.name = path
+        self.attempts = 0
+        self.came, self.went = anyio.Event(), anyio.Event()
+        self.is_waiting = anyio.Event()
+
+    async def open(self) -> SerialLink:
+        self.attempts += 1
+        return await SerialLinkOpener(self.name).open()
+
+    async def appeared(self) -> None:
+        self.is_waiting.set()
+        await self.came.wait()
+
+    async def vanished(self) -> str:
+        await self.went.wait()
+        return "unplugged"
+
+
+async def test_a_port_whose_plugs_are_heard_is_not_looked_for(tmp_path: Path) -> None:
+    opener = HeardOpener(str(tmp_path / "board"))
+    async with bench(tmp_path, opener=opener, plugged=False) as b:
+        await opener.is_waiting.wait()
+        await anyio.sleep(3 * ABSENT_DELAY_S)  # long enough for who looks
+        assert opener.attempts == 1
+        b.board.plug()
+        opener.came.set()
+        await b.board.join()
+        assert opener.attempts == 2
+
+
+async def test_a_port_that_goes_unnoticed_by_reading_ends_the_link_when_it_is_told(tmp_path: Path) -> None:
+    opener = HeardOpener(str(tmp_path / "board"))
+    async with bench(tmp_path, opener=opener) as b:
+        await b.board.join()
+        await b.notes.until(Listed)
+        opener.went.set()  # the pty stays
+        await b.notes.until(LinkLost)
+        assert str(next(note for note in b.notes.heard if isinstance(note, LinkLost))).endswith(": unplugged")
 
 
 # -- output, acknowledgements and time
