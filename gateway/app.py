@@ -33,6 +33,7 @@ from gateway.kubelet.server import HttpServer
 from gateway.logs.clock import SystemClock
 from gateway.logs.store import LogStore
 from gateway.metrics import GatewayVitals
+from gateway.node.name import hold_node_name
 from gateway.pods.controller import PodController
 from gateway.pods.node import NodeAddresses, NodeLookup
 from gateway.pods.seams import PodSource, PodUid, StatusSink
@@ -57,12 +58,12 @@ class Gateway:
             self._locks.close()
             raise ConfigError([("stateDirectory", str(error))]) from error
         try:
-            self._logs = LogStore(directories.rings, budget_bytes=configuration.logs.budget, ring_bytes=configuration.logs.ring)
-            self._logs.reopen_all()
+            self.logs = LogStore(directories.rings, budget_bytes=configuration.logs.budget, ring_bytes=configuration.logs.ring)
+            self.logs.reopen_all()
             self.fleet = Fleet(
                 configuration,
                 ledger=self._ledger,
-                logs=self._logs,
+                logs=self.logs,
                 checkpoints=directories.checkpoints,
                 pod_changed=self._pod_changed,
                 wall_clock=time.time,
@@ -89,12 +90,12 @@ class Gateway:
         clock = SystemClock()
         pods = SourcePods(source, self.fleet)
         self.fleet.workloads.containers_of = pods.containers_of
-        logs = AttemptLogs(self._logs, clock)
-        device_logs = BoardLogs(self._logs, self.fleet, clock)
+        logs = AttemptLogs(self.logs, clock)
+        device_logs = BoardLogs(self.logs, self.fleet, clock)
         node = self.configuration.node
         addresses = NodeAddresses(host_ip=node.address, allocatable=node.capacity)
         self._controller = PodController(source, sink, self.fleet.workloads, node_addresses=addresses, node_object=node_object)
-        vitals = GatewayVitals(self.configuration, self.fleet, self._logs, pods, self.answers, families)
+        vitals = GatewayVitals(self.configuration, self.fleet, self.logs, pods, self.answers, families)
         routes = kubelet_routes(pods, logs, vitals)
         local = Endpoint((*routes, *local_routes(pods, DeviceRows(self.fleet), events, device_logs)))
         socket = await listen_unix(self._directories.socket)
@@ -106,7 +107,7 @@ class Gateway:
                 tasks.start_soon(self._controller.run)
                 tasks.start_soon(surroundings, routes)
         finally:
-            self._logs.close()
+            self.logs.close()
             self.fleet.close()
             self._ledger.close()
             self._locks.close()
@@ -150,7 +151,7 @@ async def run_in_cluster(configuration: Configuration, directories: Directories)
     )
     listener = await listen_tcp(server.address, server.port)
     async with await KubeApi.connect(configuration.cluster.kubeconfig) as api:
-        cluster = Cluster(api, configuration, gateway.fleet)
+        cluster = Cluster(api, configuration, gateway.fleet, gateway.logs)
 
         async def surroundings(routes: tuple[Route, ...]) -> None:
             endpoint = Endpoint(routes, Gatekeeper(api, node.name), gateway.answers)
@@ -158,7 +159,8 @@ async def run_in_cluster(configuration: Configuration, directories: Directories)
                 tasks.start_soon(HttpServer(endpoint, tls.context).serve, listener)
                 await cluster.run(listener.getsockname()[1], is_self_signed=tls.is_self_signed)
 
-        await gateway.run(cluster.source, cluster.sink, cluster, surroundings, cluster.families, cluster.node_object)
+        with hold_node_name(node.name, api.server):
+            await gateway.run(cluster.source, cluster.sink, cluster, surroundings, cluster.families, cluster.node_object)
 
 
 def tell_if_shared(kubeconfig: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from anyio import to_thread
+from anyio import get_running_tasks, to_thread
 
 from gateway.config import Configuration, published
 from gateway.devices.fleet import Fleet
@@ -173,6 +173,7 @@ def _process_families(usage: Usage) -> Iterable[Family]:
     yield gauge("process_start_time_seconds", "Start since the Unix epoch.", [Sample(usage.started_at_s)])
     yield gauge("process_open_fds", "Open file descriptors.", [Sample(usage.open_files)])
     yield gauge("wirelet_threads", "Threads.", [Sample(usage.threads)])
+    yield gauge("wirelet_tasks", "Tasks of the event loop.", [Sample(len(get_running_tasks()))])
 
 
 def _pod_summary(pod: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,9 @@ import os
 import signal
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
+import pytest
 from control_plane import ControlPlane, KubectlFailed
 from gateways import Gateway
 from lab import assert_counted, condition, container, waiting_reason
@@ -17,6 +18,9 @@ from pod_lab import OWN, PodLab, is_ready, is_running, lab, pod_lab, terminated
 from gateway.node.host import read_host
 
 __all__ = ["lab", "pod_lab"]  # fixtures
+
+OUTAGE_S: Final = 60.0
+"""More than the lease's 40 s; ten minutes and an hour are in gateway/tests/test_controller.py, with a clock turned by hand."""
 
 
 def assigned(pod: dict[str, Any]) -> str:
@@ -193,6 +197,17 @@ def test_a_gateway_with_the_name_of_another_living_machine_ends_and_writes_nothi
         lab.kubectl("delete", "node", "taken")
 
 
+def test_a_second_gateway_with_the_same_node_name_on_this_machine_refuses_and_disturbs_nobody(lab: PodLab) -> None:
+    lab.run("pod", "counter", "--rate", "50")
+    before = lab.wait_for_ready("pod")
+    second = second_gateway(lab, lab.node)  # with directories, a port and devices of its own
+    second.process.wait_for(lambda: second.process.has_ended, "the second gateway's end", timeout_s=30)
+    assert f"another gateway on this machine is node {lab.node}" in second.log()
+    assert "Traceback" not in second.log()
+    assert container(lab.wait_for_ready("pod")) == container(before)
+    lab.wait_until_offered()
+
+
 def node_info(lab: PodLab) -> dict[str, Any]:
     node = lab.node_object() or {}
     return dict(node["status"]["nodeInfo"])
@@ -260,8 +275,10 @@ def test_a_delete_that_the_watch_missed_and_a_history_that_is_gone(lab: PodLab) 
     lab.run("stays", "counter", "--rate", "50")
     board = assigned(lab.wait_for_ready("gone"))
     before = lab.wait_for_ready("stays")
+    before_log = lab.gateway.log()
     os.kill(lab.gateway.process.pid, signal.SIGSTOP)
     try:
+        lab.control_plane.restart("kube-apiserver")  # the watch is cut before the delete: nothing of it is on the way
         lab.kubectl("delete", "pod", "gone", "--force", "--grace-period=0")
         lab.control_plane.compact()
         lab.control_plane.restart("kube-apiserver")
@@ -269,19 +286,28 @@ def test_a_delete_that_the_watch_missed_and_a_history_that_is_gone(lab: PodLab) 
         os.kill(lab.gateway.process.pid, signal.SIGCONT)
 
     lab.wait(lambda: slots_used(lab, board) == 0, "the board of the pod that is gone to be free", timeout_s=60)
+    assert "watch is too old, listing again path=/api/v1/pods" in lab.gateway.log()[len(before_log) :]  # the 410
     assert container(lab.wait_for_ready("stays")) == container(before)
     lab.run("next", "hello", container=lab.own(), metadata=pinned(board))
     lab.wait_for_ready("next")
 
 
+@pytest.mark.timeout(300)
 def test_pods_go_on_while_the_api_server_is_away_and_their_ends_are_told_afterwards(lab: PodLab) -> None:
     lab.run("job", "counter", "--rate", "100", "--count", "300", restartPolicy="Never")
     lab.run("loop", "counter", "--rate", "100")
+    lab.run("crash", "exit", "1")
+    lab.run("reset", "counter", "--rate", "100", container=lab.own())
     lab.wait_for_pod("job", is_running)
     before = lab.wait_for_ready("loop")
+    board = assigned(lab.wait_for_ready("reset"))
+    lab.wait_for_pod("crash", lambda pod: waiting_reason(pod) == "CrashLoopBackOff")
     lab.control_plane.kill("kube-apiserver")
+    gone = time.monotonic()
     try:
         lab.wait(lambda: lines_of(lab, "job") == 300, "the job's last line in the gateway")
+        lab.boards.reset(lab.number_of(board))
+        lab.wait(lambda: time.monotonic() - gone > OUTAGE_S, "the end of the outage", timeout_s=2 * OUTAGE_S)
     finally:
         lab.control_plane.restart("kube-apiserver")
 
@@ -290,6 +316,14 @@ def test_pods_go_on_while_the_api_server_is_away_and_their_ends_are_told_afterwa
     assert_counted(lab.kubectl("logs", "job").splitlines(), first=1)
     assert container(lab.wait_for_ready("loop")) == container(before)
     lab.wait(lambda: has_counted(lab, "loop"), "the log of the pod that goes on")
+    crashed = lab.wait_for_pod("crash", lambda pod: container(pod)["restartCount"] >= 3)  # after 10 and 20 more seconds
+    assert crashed["status"]["phase"] == "Running"
+    restarted = lab.wait_for_pod("reset", lambda pod: container(pod)["restartCount"] == 1 and is_ready(pod))
+    assert container(restarted)["lastState"]["terminated"]["reason"] == "DeviceRebooted"
+    started = datetime.fromisoformat(container(restarted)["state"]["running"]["startedAt"].replace("Z", "+00:00"))
+    assert time.time() - started.timestamp() > OUTAGE_S / 2  # not when the API server was back
+    node = lab.wait_for_node(lambda node: condition(node, "Ready").get("status") == "True")
+    assert not any(taint["key"].startswith("node.kubernetes.io/") for taint in node["spec"]["taints"])
 
 
 def lines_of(lab: PodLab, pod: str) -> int:

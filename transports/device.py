@@ -263,7 +263,7 @@ class Device:
             self._unhandled_bytes += len(data)
             now = anyio.current_time()
             self._protocol.receive_data(data, now)
-            if self._line.is_counting and (problem := self._line.look(len(data), self._protocol.counters, now)):
+            if problem := self._line.look(len(data), self._protocol.counters, now):
                 self._unhandled.append(problem)
             self._touched()
             while self._unhandled_bytes > MAX_UNHANDLED_BYTES:
@@ -279,7 +279,9 @@ class Device:
             data = self._outgoing or self._protocol.data_to_send(anyio.current_time())
             self._outgoing, self._is_writing = b"", bool(data)
             if data:
+                self._line.sending(anyio.current_time())
                 await link.send(data)
+                self._line.sent()
             else:
                 self._take_events()
                 self._rearm()

@@ -265,6 +265,8 @@ ANOTHER_DEVICE: Final = "AnotherDevice"
 """Reason of a Problem: who answers is not who is meant, and gets no session."""
 BAUD_MISMATCH: Final = "BaudMismatch"
 """Reason of a Problem: the line's own error counters say why."""
+OUTPUT_HELD: Final = "OutputHeld"
+"""Reason of a Problem: nothing that is sent is taken."""
 
 
 Event = Joined | Listed | Inventoried | Output | WorkloadChanged | Text | Away | Returned | Left | Answered | RequestLost | Problem

@@ -26,7 +26,7 @@ from transports.blocking import BlockingCalls
 from transports.discovery.facts import PortFacts
 from transports.discovery.places import PathPlace, Place
 from transports.discovery.sysfs import port_of_device
-from transports.errors import LinkError, LinkTimeout
+from transports.errors import LinkError, LinkLost, LinkTimeout
 from transports.latency import set_latency_timer
 from transports.line_errors import read_line_errors
 from transports.link import MAX_READ_BYTES, LineErrors
@@ -161,6 +161,8 @@ class SerialLink:
         steps = steps_of_reset(self._port.settings.lines)
         if not steps:
             raise LinkError(f"{self._name}: modemLines: {self._port.settings.modem_lines} is no way to reset a board")
+        if self._is_closing:
+            raise LinkLost(f"{self._name}: closed")
         with anyio.CancelScope(shield=True):  # half a reset holds the board for ever
             await self._calls.run("reset", lambda: self._port.step(steps), deadline_s=RESET_DEADLINE_S)
 

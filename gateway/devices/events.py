@@ -30,6 +30,7 @@ from transports.errors import TransportError
 from transports.protocol import (
     ANOTHER_DEVICE,
     BAUD_MISMATCH,
+    OUTPUT_HELD,
     Answered,
     Away,
     Event,
@@ -54,7 +55,7 @@ _logger = logging.getLogger(__name__)
 
 SWAPPED: Final = "DeviceSwapped"
 """Reason of an event: another board answers than before, or than is meant."""
-FAULTS: Final = {BAUD_MISMATCH: BAUD_MISMATCH, ANOTHER_DEVICE: SWAPPED}
+FAULTS: Final = {BAUD_MISMATCH: BAUD_MISMATCH, OUTPUT_HELD: OUTPUT_HELD, ANOTHER_DEVICE: SWAPPED}
 """Problems that are worth an event; the others come and go, and stand in the condition."""
 
 
@@ -246,8 +247,8 @@ class DeviceEvents:
     async def _absent(self, board: Board, entry: Entry) -> None:
         """A run that the device does not have (any more)."""
         is_intent, is_same_boot = entry.state == AttemptState.INTENDED.value, entry.boot_id == board.boot_id
-        if entry.run in self._drains or (is_intent and is_same_boot):
-            return  # its log is on the way; or it never started, and the same attempt may be sent again
+        if is_intent and is_same_boot:
+            return  # it never started, and the same attempt may be sent again
         told = exits.VANISHED if is_same_boot else exits.of_reboot(board.reset_cause)
         known = self._known.boards.get(board.name)
         if board.swapped_boot == board.boot_id and known is not None:

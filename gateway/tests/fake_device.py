@@ -246,6 +246,10 @@ class FakeDevice:
         if (request, waiter) in self._waiters:
             self._waiters.remove((request, waiter))
         self._tell(lambda: self._answer(waiter))
+        self.answered(request)
+
+    def answered(self, request: Request) -> None:
+        """For tests in which something follows an answer at once."""
 
     async def _do_later(self, request: Request, waiter: _Waiter) -> None:
         """A request that waited for LIST."""

@@ -326,6 +326,15 @@ async def test_what_a_new_pod_names_is_read_when_the_authorizer_knows_the_pod_to
     assert len(server.asked) == 2
 
 
+async def test_what_is_kept_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.kube.reference_reader.MAX_REFERENCES", 3)
+    async with kube_server(tmp_path) as (server, api):
+        reader = ReferenceReader(api, lambda: 100.0)
+        for name in ("a", "b", "c", "d", "b", "d", "a"):
+            await reader.read(Reference(ReferenceKind.SECRET, "n", name))
+    assert [asked.path.rpartition("/")[2] for asked in server.asked] == ["a", "b", "c", "d", "a"]
+
+
 async def test_nothing_is_kept_of_what_no_pod_names_any_more(tmp_path: Path) -> None:
     path, pod = "/api/v1/namespaces/n/secrets/s1", {**POD, "metadata": {"namespace": "n", "uid": "u1"}}
     now = 100.0

@@ -13,7 +13,7 @@ from gateway.devices.ladder import STEP_DEADLINE_S
 from gateway.devices.ledger import Ledger
 from gateway.pods.seams import AdmissionRejected, AttemptState, Claims, StartRefused
 from gateway.tests.desk import OTHER, UID, WID, Desk, desk, entry
-from gateway.tests.fake_device import BUSY, FakeDevice
+from gateway.tests.fake_device import BUSY, REQUEST_DEADLINE_S, FakeDevice
 from gateway.tests.warped_time import WarpedLoop
 from transports.errors import DeviceError, LinkError
 from transports.protocol import Reboot, RemoveWorkload, Request, StartWorkload, StopWorkload, WorkloadState, WorkloadStatus
@@ -219,26 +219,6 @@ async def test_an_exit_that_overtakes_the_answer_is_the_end(tmp_path: Path) -> N
         assert device.runs == {}
 
 
-async def test_an_answer_from_before_a_reset_says_nothing_about_the_new_boot(tmp_path: Path) -> None:
-    device = FakeDevice("dev")
-    async with desk(tmp_path, device) as table:
-        device.join()
-        await table.handled()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(table.start)
-            await table.until(lambda: bool(device.asked))
-            # In one batch: the answer, the end of the session, and a whole new one.
-            device.reset()
-            device.join()
-        await table.handled()
-        assert table.state() is AttemptState.EXITED
-        entries = table.ledger.entries()
-        assert [held.epoch for held in entries] != [device.epoch]
-        await table.start(gen=2)
-        assert table.state() is AttemptState.RUNNING
-        assert device.started == [(WID, 1), (WID, 2)]
-
-
 async def test_the_next_attempt_waits_for_the_exit_record_of_the_last(tmp_path: Path) -> None:
     device = FakeDevice("dev")
     async with desk(tmp_path, device) as table:
@@ -265,6 +245,7 @@ async def test_a_full_disk_refuses_starts_and_no_start_is_sent(tmp_path: Path) -
             await table.start()
         assert caught.value.reason == "LedgerUnavailable"
         assert device.asked == []
+        assert table.workloads.known_pods() == []
         table.ledger._db.execute("PRAGMA query_only=OFF")
         await table.start()
         assert table.state() is AttemptState.RUNNING
@@ -479,9 +460,11 @@ async def test_a_device_that_answers_no_stop_is_still_climbed(tmp_path: Path) ->
         await table.start()
         device.held.add(StopWorkload)
         device.deaf_to.add(StopWorkload)
+        before = anyio.current_time()
         await table.stop(grace_s=1.0)
         ended = await table.exited()
         assert ended.reason == "DeviceRebooted"
+        assert anyio.current_time() - before < REQUEST_DEADLINE_S
         assert any(isinstance(request, Reboot) for request in device.asked)
 
 
@@ -505,7 +488,8 @@ async def test_a_cable_that_comes_back_late_gives_the_program_its_chance(tmp_pat
         assert not any(isinstance(request, Reboot) for request in device.asked)
 
 
-async def test_two_stuck_runs_on_one_board_do_not_wait_for_each_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("grace_s", [1.0, 3.0])
+async def test_two_stuck_runs_on_one_board_do_not_wait_for_each_other(tmp_path: Path, grace_s: float) -> None:
     device = FakeDevice("dev")
     async with desk(tmp_path, device) as table:
         device.join()
@@ -514,7 +498,7 @@ async def test_two_stuck_runs_on_one_board_do_not_wait_for_each_other(tmp_path: 
         await table.start(pod=OTHER)
         device.deaf_to.add(StopWorkload)
         await table.stop(grace_s=1.0)
-        await table.stop(grace_s=3.0, pod=OTHER)
+        await table.stop(grace_s=grace_s, pod=OTHER)
         assert (await table.exited()).reason == "DeviceRebooted"
         assert (await table.exited(pod=OTHER)).reason == "DeviceRebooted"
         assert sum(isinstance(request, Reboot) for request in device.asked) == 1
@@ -586,6 +570,7 @@ async def test_an_intent_that_never_reached_its_device_ends_with_the_stop(tmp_pa
         await table.stop()
         ended = await table.exited()
         assert (ended.reason, ended.exit_code) == ("ContainerStatusUnknown", 137)
+        assert not any(isinstance(request, Reboot) for request in device.asked)
 
 
 async def test_a_reset_during_a_stop_is_the_end_of_the_ladder(tmp_path: Path) -> None:

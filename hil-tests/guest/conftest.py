@@ -25,8 +25,21 @@ PRELOAD: Final = (
     "guest.gateway",
     "guest.tty",
     "guest.inside",
+    "guest.bare_usb",
+    "guest.held_link",
 )
 """What most tests run: a second of the machine is half a minute of the guest, which spends it while the first test is set up."""
+
+
+TIMEOUT_S: Final = 300
+"""The first test boots the guest."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from guest.inside import await_listener, write_files
@@ -14,7 +16,7 @@ from guest.process import GuestError, GuestProcess
 
 from gateway.cli.client import Client
 
-WAIT_S: Final = 40.0
+WAIT_S: Final = 60.0
 LOOK_S: Final = 0.1
 STOP_TIMEOUT_S: Final = 45.0
 """A gateway may stay for a port that takes 30 s to close."""
@@ -89,6 +91,18 @@ class Gateway:
     def device(self, name: str) -> dict[str, Any]:
         return self._row("devices", name)
 
+    def await_device_told(self, name: str, beginning: str) -> dict[str, Any]:
+        """The device once its message begins so."""
+        return self.await_that(lambda: self.device(name), lambda row: str(row.get("message", "")).startswith(beginning))
+
+    def metrics(self) -> str:
+        """What Prometheus would get."""
+        return self._guest.call(read_metrics, self._socket)
+
+    def delete_pod(self, name: str) -> None:
+        """Remove its manifest."""
+        self._guest.call(os.remove, f"{self.folder}/pods/{name}.yaml")
+
     def _row(self, kind: str, name: str) -> dict[str, Any]:
         return next((row for row in self._client.items(kind) if row["name"] == name), {})
 
@@ -108,6 +122,12 @@ class Gateway:
                 raise GuestError(f"it is {row}\n{self.process.output[-4000:]}")
             time.sleep(LOOK_S)
         return row
+
+
+def read_metrics(socket: str) -> str:
+    """In the guest."""
+    with Client(Path(socket))._answer("/metrics", WAIT_S) as answer:  # the command line has no use for it
+        return answer.read().decode()
 
 
 def counter(name: str, rate_hz: int = 20) -> dict[str, Any]:

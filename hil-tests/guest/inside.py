@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
-WAIT_S: Final = 20.0
+WAIT_S: Final = 50.0
+"""Less than a test waits for the call."""
 POLL_S: Final = 0.01
 
 
@@ -24,9 +27,34 @@ def await_no_path(path: str) -> None:
     _await(lambda: not os.path.lexists(path), f"{path} did not go")
 
 
+def await_usb(serial: str) -> str:
+    """The node below /dev/bus/usb of the device with this serial number, once udev is done with it. Raises TimeoutError."""
+    _await(lambda: _usb_node(serial) is not None, f"no USB device {serial} came")
+    return str(_usb_node(serial))
+
+
+def await_no_usb(serial: str) -> None:
+    """Until the kernel has none. Raises TimeoutError."""
+    _await(lambda: _usb_node(serial) is None, f"USB device {serial} did not go")
+
+
+def _usb_node(serial: str) -> str | None:
+    for device in Path("/sys/bus/usb/devices").iterdir():
+        with contextlib.suppress(OSError):  # it goes while it is looked at, or has none
+            if (device / "serial").read_text().strip() == serial:
+                uevent = dict(line.split("=", 1) for line in (device / "uevent").read_text().splitlines())
+                return f"/dev/{uevent['DEVNAME']}" if Path(f"/run/udev/data/c{uevent['MAJOR']}:{uevent['MINOR']}").exists() else None
+    return None
+
+
 def await_listener(path: str) -> None:
     """Until somebody listens on this unix socket. Raises TimeoutError."""
     _await(lambda: _is_listening(path), f"no one listened on {path}")
+
+
+def await_kernel_function(pid: int, name: str) -> None:
+    """Until the process sleeps in this function of the kernel. Raises TimeoutError."""
+    _await(lambda: Path(f"/proc/{pid}/wchan").read_text() == name, f"{pid} did not come to {name}")
 
 
 def _is_listening(path: str) -> bool:

@@ -6,9 +6,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from guest.board_process import Board
+from guest.ft232_adapter import Ft232Adapter
 from guest.gateway import Gateway
 from guest.machine import Guest
+from guest.usb_board import UsbBoard
 from guest.usb_serial import UsbSerial
 from processes import Process, Reaper
 
@@ -21,6 +24,7 @@ class Stand:
         self._folder = folder
         self._started = started
         self._reaper = Reaper()
+        self._portal: BlockingPortal | None = None
         self._undo = ExitStack()
         self._undo.callback(self._reaper.close)
 
@@ -29,6 +33,26 @@ class Stand:
         adapter = UsbSerial(self.guest, serial, port)
         self._undo.callback(adapter.remove)
         return adapter
+
+    def ft232(self, serial: str) -> Ft232Adapter:
+        """Our own adapter, plugged in; see it for what may be wired to it."""
+        adapter = Ft232Adapter(self.guest, self._loop(), serial)
+        self._undo.callback(adapter.remove)
+        adapter.plug()
+        return adapter
+
+    def usb_board(self, name: str, *, slots: int = 2, re_enumerates: bool = False) -> UsbBoard:
+        """A board with USB of its own, plugged in; with slots=0 a loop instead. re_enumerates: its restarts are seen on the bus."""
+        board = UsbBoard(self.guest, self._loop(), name, slots, re_enumerates=re_enumerates)
+        self._undo.callback(board.remove)
+        board.plug()
+        return board
+
+    def _loop(self) -> BlockingPortal:
+        """Where emulated devices live; made when the first one is."""
+        if self._portal is None:
+            self._portal = self._undo.enter_context(start_blocking_portal())
+        return self._portal
 
     def board(self, socket: Path, name: str, slots: int = 2) -> Board:
         """A board in a process of its own, connected to an adapter's socket."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import anyio.abc
 import anyio.lowlevel
 import pytest
 
-from transports import baud_watch
+from transports import baud_watch, line_watch
 from transports.device import ABSENT_DELAY_S, MAX_UNHANDLED_BYTES, Device
 from transports.errors import DeviceError, LinkError, LinkLost, LinkNotFound, LinkTimeout, LocalProtocolError, SessionLost
 from transports.link import LineErrors, Link, LinkOpener
@@ -482,6 +482,25 @@ async def test_a_wrong_speed_is_a_problem_of_the_device(tmp_path: Path, monkeypa
         await b.board.end.send(b"\xf8\x86\x00\xfe")
         await b.notes.until(Problem)
         assert [note.reason for note in b.notes.heard if isinstance(note, Problem)] == ["BaudMismatch"]
+
+
+async def test_a_board_that_talks_and_takes_nothing_is_a_problem_of_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_watch, "HELD_S", 0.05)
+    async with bench(tmp_path) as b, anyio.create_task_group() as tasks:
+        await b.board.join()
+        await b.notes.until(Listed)
+        for wid in range(1000):  # of 100 bytes each: more than a pty holds
+            tasks.start_soon(swallow_loss, b.device.request(StartWorkload(wid, 1, "x" * 40)))
+        while not b.notes.of(Problem):
+            await b.board.say("hello 1")
+            await anyio.sleep(0.01)
+        assert [note.reason for note in b.notes.heard if isinstance(note, Problem)] == ["OutputHeld"]
+        tasks.cancel_scope.cancel()
+
+
+async def swallow_loss(request: Awaitable[object]) -> None:
+    with suppress(SessionLost):
+        await request
 
 
 async def test_the_board_is_reset_by_its_line(tmp_path: Path) -> None:
