@@ -58,6 +58,15 @@ def _tmpfs() -> str | None:
     return None if tried.returncode == 0 else tried.stderr.decode().strip()
 
 
+def _umockdev() -> str | None:
+    """Programs under a mock /sys, with udev's own tools, in mounts of their own."""
+    absent = [name for name in ("umockdev-run", "udevadm", "systemd-hwdb", "setserial", "unshare") if shutil.which(name) is None]
+    if absent:
+        return f"{', '.join(absent)} not installed"
+    unshared = subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True, text=True, check=False)
+    return None if unshared.returncode == 0 else unshared.stderr.strip()
+
+
 PROBES: Final[Mapping[str, Probe]] = {
     "cluster": _cluster,
     "kubectl": _cluster,
@@ -66,6 +75,7 @@ PROBES: Final[Mapping[str, Probe]] = {
     "root": _root,
     "guest": _guest,
     "tmpfs": _tmpfs,
+    "umockdev": _umockdev,
 }
 
 
