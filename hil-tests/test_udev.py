@@ -170,6 +170,21 @@ def test_every_port_has_the_tag_by_which_it_is_found(lab: Lab) -> None:
     assert untagged == {name(MODEM), "ttyAMA1", "ttyAMA2"}
 
 
+def test_what_lies_between_a_usb_device_and_its_tty_is_left_alone(bench: Bench) -> None:
+    between = [f"/sys{record.path}" for record in FT232R.records() if not record.node]
+    told = bench(FT232R).outcomes(between)
+    assert [path.rsplit("/", 1)[1] for path in told] == ["1-2:1.0", "ttyUSB1"]
+    for outcome in told.values():
+        assert "wirelet" not in outcome.tags
+        assert not [key for key in outcome.properties if key.startswith(("ID_MM", "SYSTEMD"))]
+
+
+def test_a_device_that_goes_gets_nothing(bench: Bench) -> None:
+    for outcome in outcomes(bench(FT232R, BULK), FT232R, BULK, action="remove").values():
+        assert outcome.names == set()
+        assert "wirelet" not in outcome.tags
+
+
 def test_the_kernel_s_console_and_a_uart_that_is_not_there_are_left_alone(lab: Lab) -> None:
     for tty in ("ttyAMA1", "ttyAMA2"):
         assert lab[tty].names == set()
@@ -226,6 +241,12 @@ def test_somebody_may_take_one_board_out(bench: Bench) -> None:
     assert not [key for key in {**told["1-2"].properties, **told["ttyUSB1"].properties} if key.startswith("ID_MM")]
     assert latency(bed, FT232R, "bind") == [None]
     assert latency(bed, FT4232, "bind") == ["1"] * 4
+
+
+def test_somebody_may_take_a_uart_out(bench: Bench) -> None:
+    files = {"rules.d/60-wirelet-local.rules": 'KERNELS=="fe201000.serial", ENV{WIRELET_IGNORE}="1"\n'}
+    told = outcomes(bench(UART, MINI_UART, files=files), UART, MINI_UART)
+    assert [tty for tty, outcome in told.items() if "wirelet" in outcome.tags] == ["ttyS0"]
 
 
 def test_somebody_may_add_a_board_to_the_table(bench: Bench) -> None:
