@@ -134,3 +134,14 @@ def counter(name: str, rate_hz: int = 20) -> dict[str, Any]:
     """A pod that counts aloud, so that a missing line is seen."""
     container = {"name": "main", "image": "counter", "args": ["--rate", str(rate_hz)]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"containers": [container]}}
+
+
+def serial_boards(*paths: str) -> dict[str, Any]:
+    """A configuration with a board at each of these serial ports: board-0, board-1."""
+    devices = [{"name": f"board-{number}", "class": "sim", "link": {"serial": {"path": path}}} for number, path in enumerate(paths)]
+    return {"node": {"name": "desk"}, "classes": [{"name": "sim", "slots": 2, "shared": True}], "devices": devices}
+
+
+def is_running(pod: Mapping[str, Any]) -> bool:
+    """All its containers run, and their devices answer."""
+    return pod.get("status") == "Running" and bool(pod["ready"] == len(pod["containers"]))

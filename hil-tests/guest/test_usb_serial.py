@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from guest.board_process import Board
-from guest.gateway import counter
+from guest.gateway import counter, is_running, serial_boards
 from guest.process import GuestProcess
 from guest.stand import Stand
 from guest.usb_serial import UsbSerial
@@ -39,7 +38,7 @@ def test_same_pod_and_log_after_replug(stand: Stand, unplug: Move, plug: Move) -
     adapter = stand.usb_serial("W0001")
     board = stand.board(adapter.socket, "board-a")
     adapter.await_plugged()
-    gateway = stand.gateway(configuration(adapter.by_id), counter("counter"))
+    gateway = stand.gateway(serial_boards(adapter.by_id), counter("counter"))
     before = gateway.await_pod("counter", is_running)
     log = gateway.follow_log("counter")
     log.wait_for("\n20\n")
@@ -49,7 +48,7 @@ def test_same_pod_and_log_after_replug(stand: Stand, unplug: Move, plug: Move) -
     gateway.await_device("board-0", "Disconnected")
     plug(adapter, board)
     adapter.await_plugged()
-    after = gateway.await_pod("counter", is_ready)
+    after = gateway.await_pod("counter", is_running)
     await_lines_after_replug(log)
 
     assert (after["uid"], after["restarts"]) == (before["uid"], before["restarts"])
@@ -60,29 +59,16 @@ def test_a_board_that_lost_power_with_its_cable_is_another_boot_of_the_same_boar
     adapter = stand.usb_serial("W0002")
     board = stand.board(adapter.socket, "board-a")
     adapter.await_plugged()
-    gateway = stand.gateway(configuration(adapter.by_id), counter("counter"))
+    gateway = stand.gateway(serial_boards(adapter.by_id), counter("counter"))
     before = gateway.await_pod("counter", is_running)
 
     board.kill()
     adapter.await_unplugged()
     board.start()
     adapter.await_plugged()
-    after = gateway.await_pod("counter", lambda pod: is_ready(pod) and pod["restarts"] == 1)
+    after = gateway.await_pod("counter", lambda pod: is_running(pod) and pod["restarts"] == 1)
 
     assert after["uid"] == before["uid"]
-
-
-def configuration(*paths: str) -> dict[str, Any]:
-    devices = [{"name": f"board-{number}", "class": "sim", "link": {"serial": {"path": path}}} for number, path in enumerate(paths)]
-    return {"node": {"name": "desk"}, "classes": [{"name": "sim", "slots": 2, "shared": True}], "devices": devices}
-
-
-def is_running(pod: dict[str, Any]) -> bool:
-    return pod.get("status") == "Running"
-
-
-def is_ready(pod: dict[str, Any]) -> bool:
-    return is_running(pod) and pod["ready"] == len(pod["containers"])
 
 
 def await_lines_after_replug(log: GuestProcess) -> None:
