@@ -42,6 +42,7 @@ class Gateway:
         files = {f"{self.folder}/gateway.yaml": json.dumps(whole)}  # JSON is YAML
         files |= {f"{self.folder}/pods/{pod['metadata']['name']}.yaml": json.dumps(pod) for pod in pods}
         guest.call(write_files, files, user)
+        guest.run("mkdir", "-p", f"{self.folder}/pods")
         self.process: GuestProcess
         self._client: Client
         self._others: list[GuestProcess] = []
@@ -50,11 +51,13 @@ class Gateway:
         """Returns when its socket answers."""
         argv = ("gateway", "run", "--standalone", "--config", f"{self.folder}/gateway.yaml", "--manifests", f"{self.folder}/pods")
         self.process = self._guest.start_module(*argv, user=self._user, groups=self._groups)
-        try:
-            self._guest.call(await_listener, self._socket)
-        except TimeoutError as late:
-            raise GuestError(self.process.output) from late
         asking = self._guest.start_calls()
+        asking.begin(await_listener, self._socket)
+        while not asking.has_answered and self.process.is_running:
+            time.sleep(LOOK_S)
+        if not asking.has_answered:
+            raise GuestError(f"the gateway ended\n{self.process.output}")
+        asking.answer()
         self._client = asking.keep(Client, self._socket)
         self._others.append(asking)
 
@@ -96,9 +99,8 @@ class Gateway:
         """The pod once it holds. Raises GuestError with the gateway's last lines."""
         return self._await(lambda: self.pod(name), holds)
 
-    def await_device(self, name: str, state: str) -> dict[str, Any]:
-        """The device once it is in this state."""
-        return self._await(lambda: self.device(name), lambda row: row.get("state") == state)
+    def await_device(self, name: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        return self._await(lambda: self.device(name), holds)
 
     def _await(self, look: Callable[[], dict[str, Any]], holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         deadline = time.monotonic() + WAIT_S
@@ -109,18 +111,46 @@ class Gateway:
         return row
 
 
-def counter(name: str, rate_hz: int = 20) -> dict[str, Any]:
-    """A pod that counts aloud, so that a missing line is seen."""
-    container = {"name": "main", "image": "counter", "args": ["--rate", str(rate_hz)]}
+def counter(name: str, board: int = 0, rate_hz: int = 20) -> dict[str, Any]:
+    """A pod for a board of serial_boards() that counts aloud, so that a missing line is seen."""
+    container = {
+        "name": "main",
+        "image": "counter",
+        "args": ["--rate", str(rate_hz)],
+        "resources": {"limits": {f"wirelet.dev/sim-{board}": "1"}},
+    }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"containers": [container]}}
 
 
 def serial_boards(*paths: str) -> dict[str, Any]:
-    """A configuration with a board at each of these serial ports: board-0, board-1."""
-    devices = [{"name": f"board-{number}", "class": "sim", "link": {"serial": {"path": path}}} for number, path in enumerate(paths)]
-    return {"node": {"name": "desk"}, "classes": [{"name": "sim", "slots": 2, "shared": True}], "devices": devices}
+    """A configuration with a board at each of these serial ports: board-0 of class sim-0, board-1 of class sim-1."""
+    classes = [{"name": f"sim-{number}", "slots": 2} for number, _ in enumerate(paths)]
+    devices = [
+        {"name": f"board-{number}", "class": f"sim-{number}", "link": {"serial": {"path": path}}} for number, path in enumerate(paths)
+    ]
+    return {"node": {"name": "desk"}, "classes": classes, "devices": devices}
 
 
 def is_running(pod: Mapping[str, Any]) -> bool:
     """All its containers run, and their devices answer."""
     return pod.get("status") == "Running" and bool(pod["ready"] == len(pod["containers"]))
+
+
+def is_away(device: Mapping[str, Any]) -> bool:
+    """The gateway has seen that its port is gone."""
+    return device.get("state") == "Disconnected"
+
+
+def assert_counted(log: str) -> None:
+    """Every number of a counter once and in order."""
+    numbers = counted(log)
+    assert numbers == list(range(1, numbers[-1] + 1)), log
+
+
+def counted(log: str) -> list[int]:
+    return [int(line) for line in log.splitlines() if line.isdigit()]
+
+
+def await_more(log: GuestProcess) -> None:
+    """A second's more of a counter's log than it has."""
+    log.wait_for(f"\n{counted(log.output)[-1] + 20}\n")
