@@ -15,6 +15,7 @@ from guest.stand import Stand
 from processes import Process, Reaper
 
 PRELOAD: Final = (
+    "anyio._backends._asyncio",
     "gateway.app",
     "gateway.cli.run",
     "gateway.cli.get",
@@ -22,11 +23,12 @@ PRELOAD: Final = (
     "transports.serial_driver",
     "transports.protocols.framed_driver",
     "transports.discovery.udev",
-    "guest.gateway",
-    "guest.tty",
-    "guest.inside",
     "guest.bare_usb",
+    "guest.gadget",
+    "guest.gateway",
     "guest.held_link",
+    "guest.inside",
+    "guest.tty",
 )
 """What most tests run: a second of the machine is half a minute of the guest, which spends it while the first test is set up."""
 
