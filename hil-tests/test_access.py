@@ -187,6 +187,7 @@ def test_usage_and_statistics_tell_what_there_is(lab: Lab) -> None:
         summary = json.loads(watcher.ask("GET", "/stats/summary")[1])
         running = json.loads(watcher.ask("GET", "/runningpods/")[1])
         configuration = json.loads(watcher.ask("GET", "/configz")[1])["wirelet"]
+    assert scrape(lab).value("wirelet_device_heap_used_bytes", device="board-0") > 0  # what the board itself reports
     assert summary["node"]["nodeName"] == lab.node
     assert POD in [pod["podRef"]["name"] for pod in summary["pods"]]
     assert POD in [pod["metadata"]["name"] for pod in running["items"]]

@@ -35,6 +35,7 @@ from transports.protocol import (
     Listed,
     Output,
     Problem,
+    Reported,
     Request,
     RequestId,
     RequestLost,
@@ -317,7 +318,7 @@ class Device:
             case Listed():
                 self._is_ready = True
                 await self._sink.happened(self.name, event)
-            case Inventoried() | WorkloadChanged() | Text() | Away() | Returned() | Problem():
+            case Inventoried() | Reported() | WorkloadChanged() | Text() | Away() | Returned() | Problem():
                 await self._sink.happened(self.name, event)
             case _:
                 assert_never(event)

@@ -21,6 +21,7 @@ from gateway.devices.ledger import Ledger
 from gateway.devices.output import DeviceOutput
 from gateway.devices.runbook import RunBook
 from gateway.devices.runs import Runs, is_live
+from gateway.devices.stats import refresh_stats
 from gateway.devices.workloads import DeviceWorkloads
 from gateway.logs.checkpoint import CheckpointFile, checkpoint_path
 from gateway.logs.store import AttemptKey, LogStore
@@ -103,6 +104,15 @@ class Fleet:
     def counters(self) -> Mapping[str, Counters]:
         """device -> what its line carried since the gateway began."""
         return {device.name: device.counters for device in self._devices}
+
+    async def refresh_stats(self) -> None:
+        """Ask the devices that tell stats for them, unless they did just now."""
+        await refresh_stats(self.boards.values(), self._loop_time)
+
+    def alone_on(self, device: str) -> tuple[PodUid, str] | None:
+        """(pod, container) that has the whole device for itself: what the device uses is what it uses."""
+        board, live = self.boards[device], self._book.runs.live_on(device)
+        return (PodUid(live[0].uid), live[0].container) if board.slots == len(live) == 1 else None
 
     def slots_used(self, device: str) -> int:
         return self._book.slots.usage(device)[0]
