@@ -7,7 +7,6 @@ stay for the next start.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import stat
 import time
@@ -33,7 +32,6 @@ from gateway.kubelet.server import HttpServer
 from gateway.logs.clock import SystemClock
 from gateway.logs.store import LogStore
 from gateway.metrics import GatewayVitals
-from gateway.node.name import hold_node_name
 from gateway.pods.controller import PodController
 from gateway.pods.node import NodeAddresses, NodeLookup
 from gateway.pods.seams import PodSource, PodUid, StatusSink
@@ -135,11 +133,12 @@ async def run_in_cluster(configuration: Configuration, directories: Directories)
     from gateway.kube.api import KubeApi
     from gateway.kubelet.auth import Gatekeeper
     from gateway.kubelet.tls import serving_tls
+    from gateway.node.name import hold_node_name
 
     node, server = configuration.node, configuration.server
     if configuration.cluster is None:
         raise ConfigError([("cluster.kubeconfig", "is required; or run with --standalone")])
-    tell_if_shared(configuration.cluster.kubeconfig)
+    tell_if_shared(Path(configuration.cluster.kubeconfig))
     gateway = Gateway(configuration, directories)
     tls = await serving_tls(
         cert_file=server.cert_file,
@@ -151,6 +150,8 @@ async def run_in_cluster(configuration: Configuration, directories: Directories)
     )
     listener = await listen_tcp(server.address, server.port)
     async with await KubeApi.connect(configuration.cluster.kubeconfig) as api:
+        if api.key_file is not None:
+            tell_if_shared(api.key_file)
         cluster = Cluster(api, configuration, gateway.fleet, gateway.logs)
 
         async def surroundings(routes: tuple[Route, ...]) -> None:
@@ -163,12 +164,12 @@ async def run_in_cluster(configuration: Configuration, directories: Directories)
             await gateway.run(cluster.source, cluster.sink, cluster, surroundings, cluster.families, cluster.node_object)
 
 
-def tell_if_shared(kubeconfig: str) -> None:
-    """Whoever reads it is this node. Told and not refused: distributions make files that a group may read."""
-    with suppress(OSError):  # that it cannot be read is told by who reads it
-        mode = stat.S_IMODE(os.stat(kubeconfig).st_mode)
+def tell_if_shared(credentials: Path) -> None:
+    """Whoever reads them is this node. Told and not refused: distributions make files that a group may read."""
+    with suppress(OSError):  # that they cannot be read is told by who reads them
+        mode = stat.S_IMODE(credentials.stat().st_mode)
         if mode & 0o077:
-            _logger.warning("others may use the kubeconfig: chmod 600", extra={"path": kubeconfig, "why": f"mode {mode:04o}"})
+            _logger.warning("others may use the node's credentials: chmod 600", extra={"path": str(credentials), "why": f"mode {mode:04o}"})
 
 
 async def _end_on_signal(scope: anyio.CancelScope) -> None:

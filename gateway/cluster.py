@@ -54,12 +54,13 @@ class Cluster:
         self._fleet.events.fault_told = self._tell_fault
         self._logs.shortage_began = self._fleet_changed
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._pods.run)
             tasks.start_soon(self._node.run)
             tasks.start_soon(self._events.run)
             tasks.start_soon(self._controller.run)
             tasks.start_soon(self._watch_grace)
             await self._controller.registered()
+            # Only now is it known that the pods of this node are ours to run, and what the Node admits.
+            tasks.start_soon(self._pods.run)
             tasks.start_soon(self._lease.run)
 
     def node_object(self) -> JsonObject | None:

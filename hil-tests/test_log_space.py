@@ -21,22 +21,29 @@ OTHERS: Final = 12
 
 @pytest.fixture
 def lab(control_plane: ControlPlane, workbench: Workbench, namespace: str) -> Iterator[Lab]:
-    need("tmpfs")
     made = Lab(control_plane, workbench, namespace)
-    made.boards = workbench.boards(1, "--slots", "16", "--ring", "262144")
-    configuration = made.configuration(boards=1, slots=16, shared=True, logs={"ring": "16Mi", "budget": "64Mi"})
-    run = workbench.folder / "gw-1" / "run"
-    run.mkdir(parents=True)
-    mount = f'mount -t tmpfs -o size={TMPFS_KIB}k,mode=700 tmpfs "{run}" && exec "$@"'
-    made.gateway = workbench.gateway(configuration, wait=False, wrapper=(*OWN_MOUNTS, "sh", "-c", mount, "sh"))
-    assert made.gateway.folder == run.parent
-    made.wait_for_node(lambda node: node["status"]["allocatable"].get(made.resource) == "16")
     yield made
     made.close()
     assert made.refused_requests() == []
 
 
-def test_a_full_tmpfs_costs_the_oldest_lines_and_is_told_on_the_node(lab: Lab) -> None:
+@pytest.fixture
+def on_tmpfs(lab: Lab, workbench: Workbench) -> Lab:
+    """A gateway whose runtime directory is a file system of its own, that only it sees."""
+    need("tmpfs")
+    lab.boards = workbench.boards(1, "--slots", "16", "--ring", "262144")
+    configuration = lab.configuration(boards=1, slots=16, shared=True, logs={"ring": "16Mi", "budget": "64Mi"})
+    run = workbench.folder / "gw-1" / "run"
+    run.mkdir(parents=True)
+    mount = f'mount -t tmpfs -o size={TMPFS_KIB}k,mode=700 tmpfs "{run}" && exec "$@"'
+    lab.gateway = workbench.gateway(configuration, wait=False, wrapper=(*OWN_MOUNTS, "sh", "-c", mount, "sh"))
+    assert lab.gateway.folder == run.parent
+    lab.wait_for_node(lambda node: node["status"]["allocatable"].get(lab.resource) == "16")
+    return lab
+
+
+def test_a_full_tmpfs_costs_the_oldest_lines_and_is_told_on_the_node(on_tmpfs: Lab) -> None:
+    lab = on_tmpfs
     pid = lab.gateway.process.pid
     lab.wait_for_node(lambda node: condition(node, "LogProblem").get("status") == "False")
     lab.run("flood", "firehose", "--count", str(LINES), restartPolicy="Never")
@@ -71,3 +78,19 @@ def test_a_full_tmpfs_costs_the_oldest_lines_and_is_told_on_the_node(lab: Lab) -
     assert lab.gateway.process.pid == pid
     assert lab.gateway.process.is_running
     assert "Traceback" not in lab.gateway.log()
+
+
+def test_all_logs_together_stay_within_the_budget_of_the_node(lab: Lab) -> None:
+    budget = 1 << 20
+    lab.set_up(slots=16, options=("--ring", "262144"), logs={"ring": "16Mi", "budget": "1Mi"})
+    lab.run("flood", "firehose", restartPolicy="Never")
+    lab.wait(lambda: lab.gateway.metrics().value("wirelet_log_bytes") >= budget * 3 // 4, "three quarters of the budget")
+    names = [f"small-{number}" for number in range(OTHERS)]
+    for name in names:
+        lab.run(name, "echo", name, restartPolicy="Never")
+        lab.wait_for_phase(name, "Succeeded")
+        assert lab.kubectl("logs", name).strip() == name  # a flood takes no room from the next pod
+        assert lab.gateway.metrics().value("wirelet_log_bytes") <= budget
+    assert lab.gateway.metrics().value("wirelet_log_evicted_total") > 0
+    assert "log full" in lab.kubectl("logs", names[0])
+    assert condition(lab.node_object() or {}, "LogProblem")["status"] == "False"  # nobody who runs goes short

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
@@ -176,25 +177,42 @@ def test_the_same_gateway_started_twice_refuses_and_disturbs_nobody(lab: PodLab)
     assert container(lab.wait_for_ready("pod")) == container(before)
 
 
-def test_a_gateway_with_the_name_of_another_living_machine_ends_and_writes_nothing(lab: PodLab) -> None:
+@pytest.mark.parametrize("clock", ["ours", "theirs"])
+def test_a_gateway_with_the_name_of_another_living_machine_ends_and_writes_nothing(lab: PodLab, clock: str) -> None:
+    """Its pods are not started here either, while it is found out whether the other one lives: by the time in its lease, or, where that is
+    of a clock that nobody set, by a renewal."""
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "taken"}}
     info = {**node_info(lab), "machineID": "0123456789abcdef0123456789abcdef"}
     assert info["machineID"] != read_host().machine_id
     assert lab.control_plane.request("POST", "/api/v1/nodes", node)[0] == 201
     lab.kubectl("patch", "node", "taken", "--subresource=status", "-p", json.dumps({"status": {"nodeInfo": info}}))
-    renewed = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    spec = {"holderIdentity": "taken", "leaseDurationSeconds": 40, "renewTime": renewed}
-    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "taken"}, "spec": spec}
-    lab.control_plane.request("POST", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", lease)
+    lab.run("theirs", "hello", nodeName="taken", nodeSelector={})
+    leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+    renewals = itertools.count()
+
+    def lease_spec() -> dict[str, Any]:
+        now = datetime.now(UTC) if clock == "ours" else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=next(renewals))
+        return {"holderIdentity": "taken", "leaseDurationSeconds": 40, "renewTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
+
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "taken"}, "spec": lease_spec()}
+    assert lab.control_plane.request("POST", leases, lease)[0] == 201
     try:
-        second = second_gateway(lab, "taken")
-        second.process.wait_for(lambda: second.process.has_ended, "the second gateway's end", timeout_s=30)
+        second = second_gateway(lab, "taken", {"name": "sim", "class": "sim", "link": {"simulated": {"seed": 1}}})
+
+        def has_ended() -> bool:
+            lab.control_plane.request("PATCH", f"{leases}/taken", {"spec": lease_spec()}, "application/merge-patch+json")
+            return second.process.has_ended
+
+        second.process.wait_for(has_ended, "the second gateway's end", timeout_s=40)
         assert "give this gateway a name of its own" in second.log()
         assert "Traceback" not in second.log()
+        assert "Container started" not in second.log()
         writes = [event for event in lab.control_plane.audit_events("system:node:taken") if event["verb"] in ("create", "patch", "update")]
         assert writes == []
     finally:
+        lab.control_plane.request("DELETE", f"{leases}/taken")
         lab.kubectl("delete", "node", "taken")
+        lab.kubectl("delete", "pod", "theirs", "--force", "--grace-period=0")
 
 
 def test_a_second_gateway_with_the_same_node_name_on_this_machine_refuses_and_disturbs_nobody(lab: PodLab) -> None:
@@ -213,9 +231,10 @@ def node_info(lab: PodLab) -> dict[str, Any]:
     return dict(node["status"]["nodeInfo"])
 
 
-def second_gateway(lab: PodLab, name: str) -> Gateway:
-    """Another one at this machine, with no boards."""
-    configuration = lab.configuration(boards=0, slots=1, shared=False, devices=[])
+def second_gateway(lab: PodLab, name: str, *devices: dict[str, Any]) -> Gateway:
+    """Another one at this machine, with boards of its own."""
+    classes = [{"name": "sim", "slots": 4, "shared": True}]
+    configuration = lab.configuration(boards=0, slots=1, shared=False, classes=classes, devices=list(devices))
     cert, key = map(str, lab.control_plane.serving_certificate(name))
     configuration["node"] = {"name": name}
     configuration["cluster"] = {"kubeconfig": str(lab.control_plane.node_identity(name))}

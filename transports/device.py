@@ -36,6 +36,7 @@ from transports.protocol import (
     Listed,
     Output,
     Problem,
+    Reported,
     Request,
     RequestId,
     RequestLost,
@@ -357,7 +358,7 @@ class Device:
                 await self._sink.happened(self.name, event)
             case Problem() if self._line.knows_better(event):
                 pass
-            case Inventoried() | WorkloadChanged() | Text() | Away() | Returned() | Problem():
+            case Inventoried() | Reported() | WorkloadChanged() | Text() | Away() | Returned() | Problem():
                 await self._sink.happened(self.name, event)
             case _:
                 assert_never(event)

@@ -41,6 +41,7 @@ from transports.protocol import (
     Output,
     Problem,
     RemoveWorkload,
+    Reported,
     Request,
     RequestLost,
     Returned,
@@ -133,6 +134,8 @@ class DeviceEvents:
             case Inventoried():
                 board.inventory = event.inventory
                 self._book.slots.room_is_made()
+            case Reported():
+                board.stats, board.stats_at = event.stats, self._loop_time()
             case WorkloadChanged():
                 await self.status(board, event.status)
             case Left():
@@ -151,7 +154,7 @@ class DeviceEvents:
             case Output() | Answered() | RequestLost():
                 raise AssertionError("outputs go to store, answers to their caller")
         board.touch()
-        if not isinstance(event, WorkloadChanged | Text):  # those say nothing about the device itself
+        if not isinstance(event, WorkloadChanged | Text | Reported):  # those say nothing about the device itself
             self.fleet_changed()
 
     # -- statuses
@@ -197,7 +200,7 @@ class DeviceEvents:
         if event.epoch != board.output.epoch:
             await self._drains.epoch_ended(board)
         if event.boot_id != board.boot_id:
-            board.inventory = None
+            board.inventory = board.stats = board.stats_at = None
             if board.has_ever_listed:
                 _tell(board, logging.INFO, "device restarted", why=exits.of_reboot(event.reset_cause).message)
         board.output.begin_epoch(event.epoch)
@@ -205,6 +208,7 @@ class DeviceEvents:
         if board.joins and board.steadiness.restarted(self._loop_time()) and self._tasks is not None:
             _logger.warning("device restarts in a loop; told again when it has ended", extra={"device": board.name})
             self._tasks.start_soon(self._until_steady, board)
+        board.tells_stats = event.tells_stats
         board.has_session = True
         board.joins += 1
         board.boots += event.new_boot

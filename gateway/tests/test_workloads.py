@@ -26,7 +26,8 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
 
 def asked(device: FakeDevice, kind: type[Request]) -> list[tuple[int, int]]:
     """(wid, gen) of every request of this kind that the device got."""
-    return [(request.wid, request.gen) for request in device.asked if isinstance(request, kind) and not isinstance(request, Reboot)]
+    runs = (request for request in device.asked if isinstance(request, StartWorkload | StopWorkload | RemoveWorkload))
+    return [(request.wid, request.gen) for request in runs if isinstance(request, kind)]
 
 
 # -- starting

@@ -28,6 +28,7 @@ from transports.protocol import (
     Output,
     Problem,
     ProgramInfo,
+    Reported,
     Request,
     RequestId,
     RequestLost,
@@ -294,12 +295,14 @@ class FramedProtocol:
 
     def _answer_caller(self, request_id: RequestId, method: Method, answer: messages.Answer) -> None:
         status: WorkloadStatus | None = None
-        if method is Method.START and answer.code == Code.OK:
-            try:
+        try:
+            if method is Method.START and answer.code == Code.OK:
                 status = messages.status_from_map(answer.body)
-            except RemoteProtocolError:
-                self._events.append(RequestLost(request_id))
-                raise
+            elif method is Method.STATS and answer.code == Code.OK:
+                self._events.append(Reported(messages.StatsAnswer.from_map(answer.body).stats))
+        except RemoteProtocolError:
+            self._events.append(RequestLost(request_id))
+            raise
         self._events.append(Answered(request_id, answer.code, status, answer.text))
 
     def _receive_list(self, answer: messages.Answer) -> None:

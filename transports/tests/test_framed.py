@@ -14,6 +14,7 @@ from transports.protocol import (
     Answered,
     Checkpoint,
     DeviceProtocol,
+    DeviceStats,
     Event,
     Gap,
     GapReason,
@@ -25,10 +26,12 @@ from transports.protocol import (
     Output,
     Problem,
     ProgramInfo,
+    ReadStats,
     Reboot,
     Record,
     RecordKind,
     RemoveWorkload,
+    Reported,
     RequestLost,
     StartWorkload,
     StopWorkload,
@@ -46,7 +49,16 @@ from transports.tests.wire_rig import CONFIG, Firmware, Gateway, Rig
 from transports.wire import messages
 from transports.wire.datagrams import Welcome
 from transports.wire.framing import ACK, DATA, SKIP, Deframer, Frame
-from transports.wire.messages import Answer, InventoryAnswer, ListAnswer, Notification, Request, decode_control, status_to_map
+from transports.wire.messages import (
+    Answer,
+    InventoryAnswer,
+    ListAnswer,
+    Notification,
+    Request,
+    StatsAnswer,
+    decode_control,
+    status_to_map,
+)
 from transports.wire.numbers import CH_CTRL, CH_LOG, Code, Method, RstCode
 from transports.wire.records import encode_gap_record, encode_record, encode_start_record
 from transports.wire.send_stream import Overflow
@@ -442,6 +454,29 @@ def test_inventory_comes_page_by_page_and_its_first_page_tells_the_board() -> No
     assert control_sent(device) == [(3, Method.INVENTORY)]
     device.control(Answer(3, 0, InventoryAnswer(Inventory((ProgramInfo("b"),))).to_map()))
     assert device.gateway.events[-1] == Inventoried(Inventory((ProgramInfo("a", "1"), ProgramInfo("b")), 8, "rack"))
+
+
+def test_stats_are_told_before_the_answer_to_who_asked() -> None:
+    device = listed_device()
+    asked = device.gateway.core.request(ReadStats(), device.now)
+    ((rid, method),) = control_sent(device)
+    assert method is Method.STATS
+    stats = DeviceStats(cpu_permille=125, readings=(("wifi.rssi", -61),))
+    device.control(Answer(rid, 0, StatsAnswer(stats).to_map()))
+    assert device.gateway.events[-2:] == [Reported(stats), Answered(asked, 0)]
+
+
+def test_a_device_without_stats_says_so_and_broken_ones_end_the_session() -> None:
+    device = listed_device()
+    asked = device.gateway.core.request(ReadStats(), device.now)
+    ((rid, _),) = control_sent(device)
+    device.control(Answer(rid, Code.UNSUPPORTED, {}))
+    assert device.gateway.events[-1] == Answered(asked, Code.UNSUPPORTED)
+    asked = device.gateway.core.request(ReadStats(), device.now)
+    ((rid, _),) = control_sent(device)
+    device.control(Answer(rid, 0, {7: 1}))
+    assert device.gateway.of(RequestLost) == [RequestLost(asked)]
+    assert device.gateway.of(Left)
 
 
 def test_list_that_never_ends_ends_the_session() -> None:
