@@ -244,6 +244,17 @@ async def test_a_list_that_is_refused_is_asked_for_again(tmp_path: Path) -> None
     assert changes == ["added a", "synced"]
 
 
+async def test_only_pods_of_this_node_and_namespace_are_asked_for(tmp_path: Path) -> None:
+    path = "/api/v1/namespaces/lab/pods"
+    async with kube_server(tmp_path) as (server, api), anyio.create_task_group() as tasks:
+        server.will("GET", path, listing(5))
+        server.will("WATCH", path, WatchAnswer([], ends=anyio.Event()))
+        tasks.start_soon(KubePodSource(api, "pi", "lab").run)
+        await server.until("WATCH", path, 1)
+        tasks.cancel_scope.cancel()
+    assert {asked.query["fieldSelector"] for asked in server.asked} == {"spec.nodeName=pi"}
+
+
 # -- what pods name
 
 

@@ -47,8 +47,8 @@ PRELOADED: Final = (
     "sqlite3",
     "yaml",
 )
-OPTIONS: Final = ("-q", "-x", "--no-header", "--tb=short", "--assert=plain", "--timeout=0")
-"""pytest-timeout would take the alarm for itself."""
+OPTIONS: Final = ("-q", "-x", "--no-header", "--tb=short", "--assert=plain", "--timeout=0", "-p", "no:unraisableexception")
+"""pytest-timeout would take the alarm for itself. What a mutant leaves behind is no news, and to look for it takes as long as a test."""
 TEST_S: Final = 20
 """A mutant may make its test run for ever; that counts as noticed."""
 ALL_TESTS_S: Final = 300
