@@ -27,6 +27,18 @@ def await_no_path(path: str) -> None:
     _await(lambda: not os.path.lexists(path), f"{path} did not go")
 
 
+def await_entries(folder: str, count: int) -> list[str]:
+    """What is in the folder, by path, once there are so many. Raises TimeoutError."""
+    _await(lambda: len(_entries(folder)) == count, f"{folder} did not have {count}")
+    return _entries(folder)
+
+
+def _entries(folder: str) -> list[str]:
+    with contextlib.suppress(FileNotFoundError):
+        return sorted(f"{folder}/{name}" for name in os.listdir(folder))
+    return []
+
+
 def await_usb(serial: str) -> str:
     """The node below /dev/bus/usb of the device with this serial number, once udev is done with it. Raises TimeoutError."""
     _await(lambda: _usb_node(serial) is not None, f"no USB device {serial} came")
