@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 from guest.acm_board import AcmBoard
-from guest.gateway import Gateway, counter
+from guest.gateway import Gateway, counter, is_running
 from guest.inside import OpenWatch
 from guest.machine import Guest
 from guest.stand import Stand
-from guest.test_usb_serial import assert_counted, await_lines_after_replug, is_ready, is_running
+from guest.test_usb_serial import assert_counted, await_lines_after_replug
 
 FTDI = "0403:6001"
 pytestmark = pytest.mark.timeout(400)
@@ -38,7 +38,7 @@ def test_same_pod_and_log_when_the_adapter_is_plugged_in_another_port(stand: Sta
     other.await_plugged()
     adapter.plug(port="7")
     second_node = adapter.await_plugged()
-    after = gateway.await_pod("counter", is_ready)
+    after = gateway.await_pod("counter", is_running)
     await_lines_after_replug(log)
 
     assert second_node != first_node
@@ -86,7 +86,7 @@ def test_a_swapped_board_is_not_taken_for_the_one_that_the_serial_names(stand: S
     other.unplug()
     adapter.await_unplugged()
     mine.plug()
-    after = gateway.await_pod("counter", is_ready)
+    after = gateway.await_pod("counter", is_running)
     assert (after["uid"], after["restarts"]) == (before["uid"], before["restarts"])
 
 
@@ -98,7 +98,7 @@ def test_a_native_usb_board_that_resets_is_a_reboot_and_no_unplug(stand: Stand) 
         before = gateway.await_pod("counter", is_running)
         boot, losses = gateway.device("board-0")["boot"], disconnections(gateway)
         board.reset()
-        after = gateway.await_pod("counter", lambda pod: is_ready(pod) and pod["restarts"] == 1)
+        after = gateway.await_pod("counter", lambda pod: is_running(pod) and pod["restarts"] == 1)
         assert after["uid"] == before["uid"]
         assert gateway.device("board-0")["boot"] != boot
         assert disconnections(gateway) == losses
