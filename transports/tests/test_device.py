@@ -373,7 +373,8 @@ async def test_a_port_that_goes_unnoticed_by_reading_ends_the_link_when_it_is_to
         await b.board.join()
         await b.notes.until(Listed)
         opener.went.set()  # the pty stays
-        await b.notes.until(LinkLost)
+        with anyio.fail_after(5):
+            await b.notes.until(LinkLost)
         assert str(next(note for note in b.notes.heard if isinstance(note, LinkLost))).endswith(": unplugged")
 
 
