@@ -72,6 +72,9 @@ MAX_UNHANDLED_BYTES: Final = 1 << 18
 BUSY_READ_BYTES: Final = 256
 """A read of so much tells of a busy line; less is a line or an answer, and nobody should wait for the rest of it."""
 
+LOOK_S: Final = 0.1
+"""How late a time-out of the core may be while the line is busy; a request that somebody waits for is not affected."""
+
 
 class Device:
     """One configured device. run() is its life; the rest may be called from any task of the same event loop meanwhile."""
@@ -122,6 +125,7 @@ class Device:
         self._is_handling = False
         """The sink is being told something, or about to be: what comes now waits its turn."""
         self._is_resting = False
+        self._look_at = 0.0
         self._is_unsettled = False
         """The sink wants to settle what was stored last."""
         self._clock: Callable[[], float] = anyio.current_time
@@ -291,7 +295,8 @@ class Device:
         is_too_much = self._unhandled_bytes > MAX_UNHANDLED_BYTES
         pause_s = 0.0 if is_too_much or self._waiting or len(data) < BUSY_READ_BYTES else self._read_pause_s()
         self._is_resting = pause_s > 0 and self._direct is not None
-        if not self._is_resting:
+        if not self._is_resting or now >= self._look_at:
+            self._look_at = now + LOOK_S
             self._rearm()
         return None if is_too_much else pause_s
 
@@ -326,8 +331,14 @@ class Device:
                 await self._to_time.wait()
 
     def _rearm(self) -> None:
-        """While the link rests, the end of the rest is the next look at the clock."""
-        self._alarm.set(None if self._is_resting else self._protocol.next_deadline())
+        """No timer runs while the link rests: whoever ends the rest looks at the clock."""
+        deadline = self._protocol.next_deadline()
+        if not self._is_resting:
+            self._alarm.set(deadline)
+        elif deadline is not None and deadline <= self._clock():
+            self._to_time.ring()
+        else:
+            self._alarm.set(None)
 
     def _touched(self) -> None:
         """The core was told something."""

@@ -12,11 +12,12 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 import pytest
+from anyio import wait_all_tasks_blocked
 
 from transports import baud_watch, line_watch
 from transports.device import ABSENT_DELAY_S, BUSY_READ_BYTES, MAX_UNHANDLED_BYTES, Device
 from transports.errors import DeviceError, LinkError, LinkLost, LinkNotFound, LinkTimeout, LocalProtocolError, SessionLost
-from transports.link import LineErrors, Link, LinkOpener
+from transports.link import MAX_READ_BYTES, LineErrors, Link, LinkOpener
 from transports.protocol import Event, Joined, Left, Listed, Output, Problem, RemoveWorkload, StartWorkload, WorkloadState
 from transports.serial import SerialLink, SerialLinkOpener
 from transports.tests.line_protocol import LineProtocol
@@ -577,6 +578,66 @@ async def test_time_goes_on_when_a_busy_line_falls_silent(tmp_path: Path) -> Non
         for _ in range(3):
             while await b.board.next_line() != "ping":
                 pass
+
+
+class BusyLink:
+    """A direct link whose owner is given a busy read whenever a test wants it, and that takes whatever it is given."""
+
+    name = "busy"
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self._received: Callable[[bytes], float | None] | None = None
+
+    async def open(self) -> Link:
+        return self
+
+    async def deliver(self, received: Callable[[bytes], float | None]) -> None:
+        self._received = received
+        await anyio.sleep_forever()
+
+    async def receive(self, max_bytes: int = MAX_READ_BYTES) -> bytes:
+        raise AssertionError("a direct link delivers")
+
+    async def send(self, data: bytes) -> None:
+        self.sent.append(data)
+
+    def send_now(self, data: bytes) -> int:
+        self.sent.append(data)
+        return len(data)
+
+    def end_rest(self) -> None:
+        """There is nothing to read."""
+
+    async def aclose(self) -> None: ...
+
+    async def says(self, line: str) -> float | None:
+        await eventually(lambda: self._received is not None)
+        assert self._received is not None
+        return self._received(line.encode() + b"\n")
+
+
+async def test_a_busy_line_does_not_rest_while_somebody_waits_for_an_answer(tmp_path: Path) -> None:
+    link = BusyLink()
+    async with bench(tmp_path, read_pause_s=0.005, opener=link) as b, anyio.create_task_group() as tasks:
+        await link.says("hello 1")
+        await b.notes.until(Listed)
+        tasks.start_soon(b.device.request, START)
+        await eventually(lambda: any(data.startswith(b"do 1") for data in link.sent))
+        pauses = [await link.says(BUSY), await link.says("ok 1")]
+        await wait_all_tasks_blocked()
+        assert [*pauses, await link.says(BUSY)] == [0, 0, 0.005]
+
+
+async def test_time_goes_on_while_a_line_is_busy_for_ever(tmp_path: Path) -> None:
+    link = BusyLink()
+    async with bench(tmp_path, ping_s=0.02, read_pause_s=0.005, opener=link) as b:
+        await link.says("hello 1")
+        await b.notes.until(Listed)
+        with anyio.fail_after(5):
+            while link.sent.count(b"ping\n") < 3:
+                assert await link.says(BUSY) == 0.005
+                await anyio.sleep(0.001)
 
 
 class Full(Exception):
