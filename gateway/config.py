@@ -19,6 +19,7 @@ from gateway.config_values import (
     Address,
     Argv,
     Deadline,
+    DeviceId,
     DurationS,
     Keepalive,
     Labels,
@@ -28,6 +29,7 @@ from gateway.config_values import (
     Resources,
     Taint,
     Text,
+    VidPid,
 )
 from gateway.errors import ConfigError
 
@@ -105,6 +107,8 @@ class ClassSection(Section):
     grace: DurationS = 30.0
     """How long a device may be away before its slots leave allocatable."""
     keepalive: Keepalive = 1.0
+    vid_pids: tuple[VidPid, ...] = ()
+    """Further USB ids of the same board, which it has for a while: its boot modes."""
     hooks: HooksSection = HooksSection()
     link: LinkDefaults = Field(default_factory=dict)
     """Options that the links of its devices have when they do not say otherwise, below the name of the link."""
@@ -113,6 +117,8 @@ class ClassSection(Section):
 class DeviceSection(Section):
     name: Name
     class_: str = Field(alias="class")
+    device_id: DeviceId | None = None
+    """Which board may answer, by its HELLO; `any`: whichever does. Without it the first one that did, where the link names a board."""
     link: ConfiguredLink
     """The key below it names the driver, which says what may stand there: transports.driver."""
 

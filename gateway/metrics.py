@@ -110,6 +110,12 @@ class GatewayVitals:
             yield by_label(name, about, "device", {device: getattr(line, attribute) for device, line in lines.items()})
         odd = [Sample(n, {"device": device, "kind": kind}) for device, line in lines.items() for kind, n in sorted(line.extra.items())]
         yield counter("wirelet_protocol_oddities_total", "Messages that were ignored, by kind.", odd)
+        broken = [
+            Sample(n, {"device": device, "kind": kind})
+            for device, errors in self._fleet.line_errors().items()
+            for kind, n in errors._asdict().items()
+        ]
+        yield counter("wirelet_line_errors_total", "What the UART counted: framing, parity, overrun, buffer_overrun, breaks.", broken)
         yield by_label("wirelet_device_boots_total", "Boots of the device that were seen.", "device", {b.name: b.boots for b in boards})
         used = {board.name: self._fleet.slots_used(board.name) for board in boards}
         yield by_label("wirelet_device_slots_used", "Slots with a container.", "device", used, Kind.GAUGE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Mapping
 from typing import Final, NoReturn
 
@@ -35,11 +36,22 @@ def _root() -> str | None:
     return None if os.geteuid() == 0 else "not root"
 
 
+def _umockdev() -> str | None:
+    """Programs under a mock /sys, with udev's own tools, in mounts of their own."""
+    absent = [name for name in ("umockdev-run", "udevadm", "systemd-hwdb", "setserial", "unshare") if shutil.which(name) is None]
+    if absent:
+        return f"{', '.join(absent)} not installed"
+    unshared = subprocess.run(["unshare", "--mount", "true"], capture_output=True, text=True, check=False)
+    return None if unshared.returncode == 0 else unshared.stderr.strip()
+
+
 PROBES: Final[Mapping[str, Probe]] = {
     "cluster": _cluster,
     "kubectl": _cluster,
+    "ser2net": _program("ser2net"),
     "socat": _program("socat"),
     "root": _root,
+    "umockdev": _umockdev,
 }
 
 

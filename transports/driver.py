@@ -15,9 +15,11 @@ come by the same way. Whatever a driver imports is part of what `check-config` t
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, NewType, Protocol, TypeVar
 
+from transports.discovery.ports import HostPorts
 from transports.link import LinkOpener
 from transports.protocol import Checkpoint, DeviceProtocol
 
@@ -45,6 +47,17 @@ class DeviceFacts:
     name: str
     class_name: str
     slots: int
+    boot_modes: tuple[str, ...] = ()
+    """Further VID:PIDs that a board of the class has for a while."""
+    last_hub_port: str | None = None
+    """Where its board was plugged in the last time, if anybody remembers."""
+    ports: HostPorts | None = None
+    """The ports of this machine, one watch for all devices; None where nobody watches them."""
+
+
+def accept_all(device_id: bytes) -> str | None:
+    """Whoever answers is the device."""
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +70,8 @@ class SessionFacts:
     line_bytes_per_s: float | None
     """The most that the line carries; None: faster than it matters."""
     rng: random.Random
+    refuses: Callable[[bytes], str | None] = accept_all
+    """Called with the device_id of whoever wants a session: why it must not have one, or None. Cheap; called again and again."""
 
 
 Options = TypeVar("Options")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import NamedTuple, NewType, Protocol, runtime_checkable
+from typing import Final, NamedTuple, NewType, Protocol, runtime_checkable
 
 RequestId = NewType("RequestId", int)
 
@@ -257,6 +257,14 @@ class Problem:
 
     reason: str
     message: str
+
+
+GARBAGE: Final = "GarbageReceived"
+"""Reason of a Problem: much cannot be decoded, and nobody knows why."""
+ANOTHER_DEVICE: Final = "AnotherDevice"
+"""Reason of a Problem: who answers is not who is meant, and gets no session."""
+BAUD_MISMATCH: Final = "BaudMismatch"
+"""Reason of a Problem: the line's own error counters say why."""
 
 
 Event = Joined | Listed | Inventoried | Output | WorkloadChanged | Text | Away | Returned | Left | Answered | RequestLost | Problem

@@ -5,6 +5,7 @@ It knows no kind of link and no kind of protocol: their drivers are what gateway
 
 from __future__ import annotations
 
+import functools
 import random
 import secrets
 from collections.abc import Callable, Mapping
@@ -14,8 +15,9 @@ import anyio
 
 from gateway import drivers
 from gateway.config import ClassSection, Configuration, DeviceSection, HookSection
-from gateway.devices.board import MOMENT_S, Board, Hook
+from gateway.devices.board import MOMENT_S, Board, Hook, LineReset
 from gateway.devices.events import DeviceEvents
+from gateway.devices.known_boards import KnownBoards
 from gateway.devices.ledger import Ledger
 from gateway.devices.output import DeviceOutput
 from gateway.devices.runbook import RunBook
@@ -25,8 +27,11 @@ from gateway.logs.checkpoint import CheckpointFile, checkpoint_path
 from gateway.logs.store import AttemptKey, LogStore
 from gateway.pods.seams import PodUid
 from transports.device import Device
+from transports.discovery.facts import PortFacts
+from transports.discovery.monitor import PortMonitor
+from transports.discovery.places import PortOpener
 from transports.driver import DeviceFacts, SessionFacts
-from transports.link import LinkOpener, RunningOpener
+from transports.link import LineErrors, LinkOpener, ResettingOpener, RunningOpener
 from transports.protocol import Counters, PausingProtocol
 
 
@@ -46,6 +51,7 @@ class Fleet:
     ) -> None:
         self._configuration = configuration
         self._loop_time = loop_time
+        self.ports = PortMonitor()
         self._openers: list[LinkOpener] = []
         self._devices: list[Device] = []
         self._checkpoints: list[CheckpointFile] = []
@@ -58,7 +64,8 @@ class Fleet:
         runs = Runs(entries)
         self._book = RunBook(runs, ledger, logs, pod_changed, wall_clock)
         self.boards: dict[str, Board] = {}
-        self.events = DeviceEvents(self.boards, self._book, loop_time, wall_clock)
+        self.known_boards = KnownBoards(ledger)
+        self.events = DeviceEvents(self.boards, self._book, self.known_boards, loop_time, wall_clock)
         self.workloads = DeviceWorkloads(self.boards, self._book, self.events, loop_time)
         for section in configuration.devices:
             self._add(section, configuration.class_of(section), runs, logs, checkpoints, gateway_id)
@@ -66,6 +73,7 @@ class Fleet:
     async def run(self) -> None:
         """Until cancelled: every supervisor, the drains and the stop ladders."""
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.ports.run)
             tasks.start_soon(self.events.run)
             tasks.start_soon(self.workloads.run)
             for opener in self._openers:
@@ -99,13 +107,17 @@ class Fleet:
         """device -> what its line carried since the gateway began."""
         return {device.name: device.counters for device in self._devices}
 
+    def line_errors(self) -> Mapping[str, LineErrors]:
+        """device -> what its UARTs counted since the gateway began; only devices behind one that counts."""
+        return {device.name: errors for device in self._devices if (errors := device.line_errors) is not None}
+
     def slots_used(self, device: str) -> int:
         return self._book.slots.usage(device)[0]
 
     def problems(self) -> dict[str, str]:
         """device -> why it cannot take workloads now."""
         now = self._loop_time()
-        return {board.name: board.problem or board.state for board in self.boards.values() if board.has_problem(now)}
+        return {board.name: board.told_problem or board.state for board in self.boards.values() if board.has_problem(now)}
 
     def device_of(self, uid: PodUid) -> str:
         """The devices of a pod, for a table."""
@@ -126,7 +138,15 @@ class Fleet:
         self._checkpoints.append(checkpoint)
         output = DeviceOutput(section.name, logs, checkpoint, runs)
         link, options = drivers.link(section.link.driver), section.link.options
-        facts = DeviceFacts(name=section.name, class_name=class_section.name, slots=class_section.slots)
+        known = self.known_boards.boards.get(section.name)
+        facts = DeviceFacts(
+            name=section.name,
+            class_name=class_section.name,
+            slots=class_section.slots,
+            boot_modes=class_section.vid_pids,
+            ports=self.ports,
+            last_hub_port=known.hub_port or None if known is not None else None,
+        )
         opener = link.opener(options, facts)
         saved = output.saved()
         session = SessionFacts(
@@ -134,6 +154,7 @@ class Fleet:
             keepalive_s=class_section.keepalive,
             line_bytes_per_s=link.bytes_per_s(options),
             rng=random.Random(self._rng.getrandbits(64)),
+            refuses=functools.partial(self.events.refuses, section.name),
         )
         protocol = drivers.protocol(class_section.protocol).protocol(saved, facts, session)
         pausing = protocol if isinstance(protocol, PausingProtocol) else None
@@ -158,10 +179,23 @@ class Fleet:
             link_name=opener.name,
             requester=device,
             output=output,
-            reset_hook=_hook(class_section.hooks.reset),
+            port=port_of(opener),
+            wanted_id=section.device_id,
+            names_a_board=isinstance(opener, PortOpener) and opener.names_a_board,
+            reset_hook=_hook(class_section.hooks.reset) or _line_reset(opener, device),
             power_hook=_hook(power.cycle if power is not None else None),
         )
 
 
 def _hook(section: HookSection | None) -> Hook | None:
     return None if section is None else Hook(section.command, section.deadline)
+
+
+def port_of(opener: LinkOpener) -> Callable[[], PortFacts | None]:
+    """How to learn where its device is plugged in."""
+    return (lambda: opener.port) if isinstance(opener, PortOpener) else lambda: None
+
+
+def _line_reset(opener: LinkOpener, device: Device) -> LineReset | None:
+    """A class that says no command resets by its modem lines, where these do."""
+    return LineReset(device.reset_by_line) if isinstance(opener, ResettingOpener) and opener.can_reset else None

@@ -92,6 +92,8 @@ class PodMemory:
     is_released: bool = False
     link_shown: bool = True
     link_shown_at: float | None = None
+    loss_told: bool = False
+    """An event told that the device is gone, and none yet that it is back."""
     status: JsonObject | None = None
     """As last written."""
     backoff_told: dict[str, int] = field(default_factory=dict)

@@ -115,16 +115,18 @@ class PodWorker:
     def _observe(self, pod: PodView, memory: PodMemory) -> PodObservation:
         observed = self._workloads.observe(pod.uid)
         attempts = witnessed(pod, observed)
-        was_shown = memory.link_shown
         memory.look(pod, attempts, observed, self._clock.now(), self._clock.wall())
-        if memory.link_shown is not was_shown and attempts:
-            self._notices.link(pod, observed, is_connected=memory.link_shown)
+        is_lost = not memory.link_shown and not observed.restarting
+        if memory.loss_told is not is_lost and attempts:
+            self._notices.link(pod, observed, is_connected=not is_lost)
+        memory.loss_told = is_lost
         return observed
 
     def _next_look(self, pod: PodView, memory: PodMemory, decided: Plan, following: Plan, *, has_acted: bool) -> float | None:
         now = self._clock.now()
-        link_at = memory.link_changes_at(self._workloads.observe(pod.uid).connected)
-        instants = [at for at in (following.requeue_at, link_at) if at is not None]
+        observed = self._workloads.observe(pod.uid)
+        link_at = memory.link_changes_at(observed.connected)
+        instants = [at for at in (following.requeue_at, link_at, observed.connection_changes_at) if at is not None]
         if has_acted and following.actions:
             instants.append(now if following.actions != decided.actions else now + AGAIN_S)
         return min(instants, default=None)

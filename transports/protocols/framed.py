@@ -8,11 +8,12 @@ workloads.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from transports.errors import LocalProtocolError, RemoteProtocolError, SessionLost
 from transports.protocol import (
+    GARBAGE,
     Answered,
     Away,
     Checkpoint,
@@ -59,7 +60,7 @@ class FramedProtocol:
     """See transports.protocol.DeviceProtocol for the contract of each method.
 
     line_bytes_per_s bounds how long one of our frames occupies the line; None: a line that is faster than that matters. credit_bytes is
-    how much LOG may arrive before it is stored: the memory that one device can take.
+    how much LOG may arrive before it is stored: the memory that one device can take. refuses says why a device must not have a session.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class FramedProtocol:
         mtu: int = MAX_MTU_DEFAULT,
         credit_bytes: int = MAX_CREDIT_BYTES,
         rng: random.Random,
+        refuses: Callable[[bytes], str | None] = lambda device_id: None,
     ) -> None:
         self._session = GatewaySession(
             checkpoint,
@@ -82,6 +84,7 @@ class FramedProtocol:
             line_bytes_per_s=line_bytes_per_s,
             credit_bytes=credit_bytes,
             rng=rng,
+            refuses=refuses,
         )
         self._line_bytes_per_s = line_bytes_per_s
         self._counters = Counters()
@@ -133,7 +136,7 @@ class FramedProtocol:
         self._put_output(now)
         told = self._noise.look(self._session.rx_bad, self._session.rx_frames, now)
         if told is not None:
-            self._tell("GarbageReceived", told)
+            self._tell(GARBAGE, told)
 
     def data_to_send(self, now: float) -> bytes:
         self._flush_requests()

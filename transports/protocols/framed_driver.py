@@ -17,4 +17,5 @@ class FramedDriver:
             keepalive_s=session.keepalive_s,
             line_bytes_per_s=session.line_bytes_per_s,
             rng=session.rng,
+            refuses=session.refuses,
         )

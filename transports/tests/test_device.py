@@ -13,11 +13,12 @@ import anyio.abc
 import anyio.lowlevel
 import pytest
 
+from transports import baud_watch
 from transports.device import MAX_UNHANDLED_BYTES, Device
-from transports.errors import DeviceError, LinkLost, LinkNotFound, LinkTimeout, LocalProtocolError, SessionLost
-from transports.link import Link, LinkOpener
-from transports.protocol import Event, Joined, Left, Listed, Output, Record, RemoveWorkload, StartWorkload, WorkloadState
-from transports.serial import SerialLinkOpener
+from transports.errors import DeviceError, LinkError, LinkLost, LinkNotFound, LinkTimeout, LocalProtocolError, SessionLost
+from transports.link import LineErrors, Link, LinkOpener
+from transports.protocol import Event, Joined, Left, Listed, Output, Problem, Record, RemoveWorkload, StartWorkload, WorkloadState
+from transports.serial import SerialLink, SerialLinkOpener
 from transports.tests.line_protocol import LineProtocol
 from transports.tests.pty_end import PtyEnd
 
@@ -381,3 +382,72 @@ async def test_silence_costs_nothing_but_the_timer_comes(tmp_path: Path) -> None
         await b.board.join()
         for _ in range(5):
             assert await b.board.next_line() == "ping"
+
+
+# -- the line
+
+
+class CountedLink:
+    """A serial link whose UART counts, as ptys do not."""
+
+    def __init__(self, link: SerialLink) -> None:
+        self.line_error_count = 0
+        self.resets = 0
+        self._link = link
+        self.name = link.name
+        self.receive, self.send, self.aclose = link.receive, link.send, link.aclose
+
+    def line_errors(self) -> LineErrors:
+        return LineErrors(framing=self.line_error_count)
+
+    async def reset(self) -> None:
+        self.resets += 1
+
+
+class CountedOpener:
+    def __init__(self, path: str) -> None:
+        self.name = path
+        self.links: list[CountedLink] = []
+
+    async def open(self) -> CountedLink:
+        self.links.append(CountedLink(await SerialLinkOpener(self.name).open()))
+        return self.links[-1]
+
+
+async def test_line_errors_are_summed_over_replugs(tmp_path: Path) -> None:
+    opener = CountedOpener(str(tmp_path / "board"))
+    async with bench(tmp_path, opener=opener) as b:
+        await b.board.join()
+        await b.notes.until(Listed)
+        opener.links[-1].line_error_count = 3
+        b.board.unplug()
+        await b.notes.until(Left)
+        b.board.plug()
+        await b.board.join()
+        await b.notes.until(Listed, 2)
+        opener.links[-1].line_error_count = 4
+        assert b.device.line_errors == LineErrors(framing=7)
+
+
+async def test_a_wrong_speed_is_a_problem_of_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baud_watch, "AFTER_S", 0.0)
+    opener = CountedOpener(str(tmp_path / "board"))
+    async with bench(tmp_path, opener=opener) as b:
+        assert await b.board.next_line() == "who?"
+        opener.links[-1].line_error_count = 9
+        await b.board.end.send(b"\xf8\x86\x00\xfe")
+        await b.notes.until(Problem)
+        assert [note.reason for note in b.notes.heard if isinstance(note, Problem)] == ["BaudMismatch"]
+
+
+async def test_the_board_is_reset_by_its_line(tmp_path: Path) -> None:
+    opener = CountedOpener(str(tmp_path / "board"))
+    async with bench(tmp_path, opener=opener) as b:
+        await b.board.join()
+        await b.notes.until(Listed)
+        await b.device.reset_by_line()
+        assert opener.links[-1].resets == 1
+        b.board.unplug()
+        await b.notes.until(Left)
+        with pytest.raises(LinkError):
+            await b.device.reset_by_line()
