@@ -15,6 +15,8 @@ from typing import Final, NoReturn
 
 import pytest
 from control_plane import NotBuilt, find_binaries
+from guest.image import NotBuilt as GuestNotBuilt
+from guest.image import find_image
 
 Probe = Callable[[], str | None]
 """Returns why it is missing, or None."""
@@ -28,6 +30,14 @@ def _cluster() -> str | None:
     try:
         find_binaries()
     except NotBuilt as missing:
+        return str(missing)
+    return None
+
+
+def _guest() -> str | None:
+    try:
+        find_image()
+    except GuestNotBuilt as missing:
         return str(missing)
     return None
 
@@ -51,7 +61,11 @@ PROBES: Final[Mapping[str, Probe]] = {
     "ser2net": _program("ser2net"),
     "socat": _program("socat"),
     "root": _root,
+<<<<<<< HEAD
     "umockdev": _umockdev,
+=======
+    "guest": _guest,
+>>>>>>> guest
 }
 
 

@@ -1,0 +1,53 @@
+"""Functions and objects for tests that live in the guest: `guest.call(await_path, ...)`, `process.keep(Tty, ...)`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+WAIT_S: Final = 20.0
+POLL_S: Final = 0.01
+
+
+def await_path(path: str) -> str:
+    """What path leads to once it is there. udev's links may dangle for a moment; that does not count. Raises TimeoutError."""
+    _await(lambda: os.path.exists(path), f"{path} did not come")
+    return os.path.realpath(path)
+
+
+def await_no_path(path: str) -> None:
+    """Until there is nothing at path, not even a link. Raises TimeoutError."""
+    _await(lambda: not os.path.lexists(path), f"{path} did not go")
+
+
+def await_listener(path: str) -> None:
+    """Until somebody listens on this unix socket. Raises TimeoutError."""
+    _await(lambda: _is_listening(path), f"no one listened on {path}")
+
+
+def _is_listening(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
+
+
+def _await(holds: Callable[[], bool], failure: str) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{failure} within {WAIT_S:g} s")
+        time.sleep(POLL_S)
+
+
+def write_files(files: Mapping[str, str], owner: str = "") -> None:
+    """Their folders are made, and belong to the owner."""
+    for path, text in files.items():
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as file:
+            file.write(text)
+        if owner:
+            for made in (path, os.path.dirname(path), os.path.dirname(os.path.dirname(path))):
+                shutil.chown(made, owner)

@@ -1,0 +1,49 @@
+"""What one test plugs into the guest and starts in it and around it; cleared away together, the last one first."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from guest.board_process import Board
+from guest.gateway import Gateway
+from guest.machine import Guest
+from guest.usb_serial import UsbSerial
+from processes import Process, Reaper
+
+
+class Stand:
+    """Made by the fixture of the same name."""
+
+    def __init__(self, guest: Guest, folder: Path, started: list[Process]) -> None:
+        self.guest = guest
+        self._folder = folder
+        self._started = started
+        self._reaper = Reaper()
+        self._undo = ExitStack()
+        self._undo.callback(self._reaper.close)
+
+    def usb_serial(self, serial: str) -> UsbSerial:
+        """QEMU's own adapter. It is plugged in when its far end is connected."""
+        adapter = UsbSerial(self.guest, serial)
+        self._undo.callback(adapter.remove)
+        return adapter
+
+    def board(self, socket: Path, name: str, slots: int = 2) -> Board:
+        """A board in a process of its own, connected to an adapter's socket."""
+        board = Board(self._folder, self._reaper, socket, name, slots)
+        self._started.append(board.process)
+        self._undo.callback(board.process.stop)
+        board.start()
+        return board
+
+    def gateway(self, configuration: dict[str, Any], *pods: dict[str, Any], **user: str) -> Gateway:
+        """Started; user and group say as whom."""
+        gateway = Gateway(self.guest, configuration, pods, **user)
+        gateway.start()
+        self._undo.callback(gateway.close)
+        return gateway
+
+    def clear(self) -> None:
+        self._undo.close()
