@@ -61,11 +61,8 @@ PROBES: Final[Mapping[str, Probe]] = {
     "ser2net": _program("ser2net"),
     "socat": _program("socat"),
     "root": _root,
-<<<<<<< HEAD
     "umockdev": _umockdev,
-=======
     "guest": _guest,
->>>>>>> guest
 }
 
 

@@ -30,7 +30,6 @@ SETTLE_S: Final = 1.0
 SETTLE_LOOK_S: Final = 0.02
 
 
-
 def open_pipe(node: str, name: str, number: int | None = None) -> BulkPipe:
     """The interface of the device at a node of /dev/bus/usb, claimed; number: that one only.
 
@@ -44,7 +43,7 @@ def open_pipe(node: str, name: str, number: int | None = None) -> BulkPipe:
             backend.close()
             raise
     except OSError as error:
-        raise _open_error(node, name, error) from error
+        raise open_error(node, name, error) from error
 
 
 def pipe_of(backend: Any, name: str, number: int | None = None) -> BulkPipe:
@@ -169,7 +168,7 @@ def _string(device: Any, index: int) -> str:
         return ""
 
 
-def _open_error(node: str, name: str, error: OSError) -> LinkError:
+def open_error(node: str, name: str, error: OSError) -> LinkError:
     match meaning_of(error.errno):
         case Meaning.FORBIDDEN:
             return LinkPermissionDenied(f"{name}: no permission to open the device{who_may(node)}")

@@ -1,7 +1,7 @@
 """How a run of bytes goes through a bulk endpoint: in bounded transfers, and so that the far end sees its end. Pure.
 
-A receiver with a large buffer waits until that is full or a packet is shorter than the largest. After a burst of whole packets it would wait
-for ever, so an empty packet follows (SPEC.md 10.2). Borders of transfers carry no meaning.
+A receiver with a large buffer waits until that is full or a packet is shorter than the largest. After a burst of whole packets it would
+wait for ever, so an empty packet follows (SPEC.md 10.2). Borders of transfers carry no meaning.
 """
 
 from __future__ import annotations

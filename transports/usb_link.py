@@ -133,7 +133,8 @@ class UsbLink:
         self._is_closing = False
         self._closed = anyio.Event()
         self._threads = [
-            threading.Thread(target=work, name=f"{what} {name}", daemon=True) for what, work in (("read", self._read), ("write", self._write))
+            threading.Thread(target=work, name=f"{what} {name}", daemon=True)
+            for what, work in (("read", self._read), ("write", self._write))
         ]
         for thread in self._threads:
             thread.start()
