@@ -39,7 +39,7 @@ def opener(far: FakeFarEnd) -> UsbLinkOpener:
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
     yield
-    assert not [thread.name for thread in threading.enumerate() if "port 1-1" in thread.name]
+    assert not {"read port 1-1.3", "write port 1-1.3"} & {thread.name for thread in threading.enumerate()}
 
 
 def test_an_interface_is_part_of_the_name(far: FakeFarEnd) -> None:
