@@ -18,6 +18,17 @@ PRELOAD: Final = ("gateway.app", "gateway.cli.run", "gateway.cli.get", "gateway.
 """What most tests run: a second of the machine is half a minute of the guest, which spends it while the first test is set up."""
 
 
+TIMEOUT_S: Final = 300
+"""The first test boots the guest."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
+
+
 @pytest.fixture(scope="session")
 def guest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     """One boot for the whole run. A test leaves it as it found it; `stand` does that for it."""

@@ -14,7 +14,7 @@ from guest.process import GuestError, GuestProcess
 
 from gateway.cli.client import Client
 
-WAIT_S: Final = 40.0
+WAIT_S: Final = 60.0
 LOOK_S: Final = 0.1
 STOP_TIMEOUT_S: Final = 45.0
 """A gateway may stay for a port that takes 30 s to close."""

@@ -17,7 +17,7 @@ class NotBuilt(Exception):
 
 
 def find_image() -> Path:
-    """The folder with vmlinuz and initrd.img. Raises NotBuilt."""
+    """The folder with kernel and initrd.img. Raises NotBuilt."""
     if shutil.which(QEMU) is None:
         raise NotBuilt(f"{QEMU} is not installed")
     found = subprocess.run([HERE / "build", "--if-built"], capture_output=True, text=True, check=False)

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
-WAIT_S: Final = 20.0
+WAIT_S: Final = 50.0
+"""Less than a test waits for the call."""
 POLL_S: Final = 0.01
 
 

@@ -25,8 +25,8 @@ T = TypeVar("T")
 
 CHECKOUT: Final = HERE.parent.parent
 PACKAGES: Final = ("gateway", "transports", "hil-tests/guest")
-BOOT_TIMEOUT_S: Final = 120.0
-"""15 s by emulation on a quiet machine, half of it for imports."""
+BOOT_TIMEOUT_S: Final = 240.0
+"""Half a minute of one core by emulation."""
 MEMORY_MIB: Final = 768
 READ_BYTES: Final = 65536
 SERIAL_BUS: Final = "xhci.0"
@@ -70,9 +70,9 @@ class Guest:
             "accel": "kvm" if has_kvm() else "tcg,thread=multi",
             "machine": "pc",
             "cpu": "max",
-            "smp": "2",
+            "smp": "1",  # emulated, two do less than one: each access of memory has to reckon with the other
             "m": str(MEMORY_MIB),
-            "kernel": str(image / "vmlinuz"),
+            "kernel": str(image / "kernel"),
             "initrd": str(image / "initrd.img"),
             "append": f"{kernel} {environment}",
             "serial": f"file:{self._console}",

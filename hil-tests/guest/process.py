@@ -12,8 +12,8 @@ from guest.messages import Call, Decoder, Input, Raised, Returned, Signal, encod
 
 T = TypeVar("T")
 
-TIMEOUT_S: Final = 30.0
-"""For one step: the guest is an emulation, 30 times slower than the machine in starting Python."""
+TIMEOUT_S: Final = 60.0
+"""For one step: the guest is an emulation, 30 times slower than the machine, and that may be busy."""
 
 
 class GuestError(Exception):

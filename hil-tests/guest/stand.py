@@ -6,7 +6,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from guest.board_process import Board
+from guest.ft232_adapter import Ft232Adapter
 from guest.gateway import Gateway
 from guest.machine import Guest
 from guest.usb_serial import UsbSerial
@@ -21,6 +23,7 @@ class Stand:
         self._folder = folder
         self._started = started
         self._reaper = Reaper()
+        self._portal: BlockingPortal | None = None
         self._undo = ExitStack()
         self._undo.callback(self._reaper.close)
 
@@ -29,6 +32,19 @@ class Stand:
         adapter = UsbSerial(self.guest, serial)
         self._undo.callback(adapter.remove)
         return adapter
+
+    def ft232(self, serial: str) -> Ft232Adapter:
+        """Our own adapter, plugged in; see it for what may be wired to it."""
+        adapter = Ft232Adapter(self.guest, self._loop(), serial)
+        self._undo.callback(adapter.remove)
+        adapter.plug()
+        return adapter
+
+    def _loop(self) -> BlockingPortal:
+        """Where emulated devices live; made when the first one is."""
+        if self._portal is None:
+            self._portal = self._undo.enter_context(start_blocking_portal())
+        return self._portal
 
     def board(self, socket: Path, name: str, slots: int = 2) -> Board:
         """A board in a process of its own, connected to an adapter's socket."""

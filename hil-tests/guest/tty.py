@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 READ_BYTES: Final = 65536
-READ_TIMEOUT_S: Final = 10.0
+READ_TIMEOUT_S: Final = 20.0
 TIOCGICOUNT: Final = 0x545D
 TIOCSBRK: Final = 0x5427
 TIOCCBRK: Final = 0x5428
