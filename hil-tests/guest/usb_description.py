@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 BULK: Final = 2
+CONFIGURATION: Final = 1
+"""The number of the only one, which the host sets."""
 _USB_2: Final = 0x0200
 _ENGLISH: Final = bytes([4, 3, 9, 4])
 _ATTRIBUTES: Final = 0xA0
@@ -102,4 +104,4 @@ class Description:
             body += struct.pack("<9B", 9, _Kind.INTERFACE, 0, number, len(alternate.endpoints), *alternate.triple, name)
             for endpoint in alternate.endpoints:
                 body += struct.pack("<BBBBHB", 7, _Kind.ENDPOINT, endpoint.address, BULK, endpoint.packet_bytes, 0)
-        return struct.pack("<BBHBBBBB", 9, _Kind.CONFIGURATION, 9 + len(body), 1, 1, 0, _ATTRIBUTES, _HALF_MA) + bytes(body)
+        return struct.pack("<BBHBBBBB", 9, _Kind.CONFIGURATION, 9 + len(body), 1, CONFIGURATION, 0, _ATTRIBUTES, _HALF_MA) + bytes(body)

@@ -10,8 +10,9 @@ from collections import deque
 from pathlib import Path
 
 from guest import usbredir
+from guest.usb_description import CONFIGURATION
 from guest.usb_device import UsbDevice
-from guest.usbredir import IN, Bulk, Cancel, Control, GetAlternate, Hello, Request, Requests, Reset, SetAlternate, SetConfiguration, Status
+from guest.usbredir import IN, Bulk, Cancel, Control, GetAlternate, GetConfiguration, Hello, Request, Requests, Reset, SetAlternate, SetConfiguration, Status
 
 
 class UsbPlug:
@@ -135,6 +136,8 @@ class _Connection(asyncio.Protocol):
                 self._cancel(ident)
             case SetConfiguration(ident, number):
                 self._say(usbredir.answer_configuration(ident, number))
+            case GetConfiguration(ident):
+                self._say(usbredir.answer_configuration(ident, CONFIGURATION))
             case SetAlternate(ident, interface, number) if number < len(device.description.alternates):
                 device.choose(number)
                 self._say(usbredir.interface(device.setting) + usbredir.answer_alternate(ident, interface, number))

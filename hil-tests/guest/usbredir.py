@@ -106,6 +106,11 @@ class SetConfiguration:
 
 
 @dataclass(frozen=True, slots=True)
+class GetConfiguration:
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
 class SetAlternate:
     id: int
     interface: int
@@ -118,7 +123,7 @@ class GetAlternate:
     interface: int
 
 
-Request = Hello | Reset | Control | Bulk | Cancel | SetConfiguration | SetAlternate | GetAlternate
+Request = Hello | Reset | Control | Bulk | Cancel | SetConfiguration | GetConfiguration | SetAlternate | GetAlternate
 
 
 class Requests:
@@ -165,6 +170,8 @@ def _decode(kind: int, ident: int, body: bytes) -> Request | None:
             return Cancel(ident)
         case _Type.SET_CONFIGURATION:
             return SetConfiguration(ident, body[0])
+        case _Type.GET_CONFIGURATION:
+            return GetConfiguration(ident)
         case _Type.SET_ALTERNATE:
             return SetAlternate(ident, body[0], body[1])
         case _Type.GET_ALTERNATE:
