@@ -51,7 +51,7 @@ def _umockdev() -> str | None:
     absent = [name for name in ("umockdev-run", "udevadm", "systemd-hwdb", "setserial", "unshare") if shutil.which(name) is None]
     if absent:
         return f"{', '.join(absent)} not installed"
-    unshared = subprocess.run(["unshare", "--mount", "true"], capture_output=True, text=True, check=False)
+    unshared = subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True, text=True, check=False)
     return None if unshared.returncode == 0 else unshared.stderr.strip()
 
 

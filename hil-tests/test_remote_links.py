@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
+import termios
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -17,7 +20,7 @@ from transports.link import LinkOpener
 from transports.rfc2217 import Rfc2217LinkOpener
 from transports.serial_options import PortSettings
 from transports.tcp_link import TcpLinkOpener
-from transports.testing.link_contract import FarEnd, LinkContract
+from transports.testing.link_contract import FarEnd, LinkContract, opened, read_exactly
 from transports.tests.pty_end import PtyEnd
 
 
@@ -55,6 +58,8 @@ class Ser2netStand:
         self._reaper = Reaper()
         self._clearing.callback(self._reaper.close)
         self._count = 0
+        self.tty = ""
+        """Of the port that was made last."""
         self.opener, far = self._make()
         self.far: FarEnd = far
 
@@ -73,6 +78,7 @@ class Ser2netStand:
     def _make(self) -> tuple[LinkOpener, RemoteEnd]:
         self._count += 1
         end = PtyEnd()
+        self.tty = end.path
         self._clearing.callback(end.close)
         server = Ser2net(self._folder / str(self._count), self._reaper, end.path, self._accepter)
         self._clearing.callback(server.kill)
@@ -105,3 +111,39 @@ class TestSocket(LinkContract):
         stand = Ser2netStand(tmp_path, "tcp", plain)
         yield stand
         stand.close()
+
+
+# -- settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "baud", "has_rtscts"),
+    [
+        (PortSettings(baud=921600), 921600, False),
+        (PortSettings(baud=74880), 74880, False),
+        (PortSettings(flow_control="rtscts"), 115200, True),
+        (PortSettings(modem_lines="assert"), 115200, False),
+    ],
+    ids=["usual", "custom", "rtscts", "no lines there"],
+)
+async def test_a_server_sets_its_port_as_it_is_told(
+    tmp_path: Path, need: Callable[[str], None], settings: PortSettings, baud: int, has_rtscts: bool
+) -> None:
+    need("ser2net")
+    stand = Ser2netStand(tmp_path, "telnet(rfc2217)", lambda port: Rfc2217LinkOpener("127.0.0.1", port, settings))
+    try:
+        async with opened(stand.opener) as link:
+            assert line_of(stand.tty) == (baud, has_rtscts)
+            await stand.far.send(b"set")
+            assert await read_exactly(link, 3) == b"set"
+    finally:
+        stand.close()
+
+
+def line_of(tty: str) -> tuple[int, bool]:
+    """The rate, by termios2 which knows every one, and whether RTS and CTS are used."""
+    fd = os.open(tty, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    try:
+        return int.from_bytes(fcntl.ioctl(fd, 0x802C542A, bytes(44))[40:], "little"), bool(termios.tcgetattr(fd)[2] & termios.CRTSCTS)
+    finally:
+        os.close(fd)

@@ -103,6 +103,14 @@ def test_a_bulk_device_has_names_too(lab: Lab) -> None:
     assert lab[name(BULK)].names == {f"by-port/{PORT}:7", "by-serial/W0007"}
 
 
+def test_a_tty_beside_our_interface_is_a_board_of_ours_and_has_a_name_of_its_own(bench: Bench) -> None:
+    both = replace(BULK, interfaces=(*PICO.interfaces[:2], *BULK.interfaces))
+    told = outcomes(bench(both), both)
+    assert told[name(BULK)].names == {f"by-port/{PORT}:7", "by-serial/W0007"}
+    assert told["ttyACM1"].names == {f"by-port/{PORT}:7:1.0", "by-serial/W0007-if00"}
+    assert told["ttyACM1"].properties["ID_MM_PORT_IGNORE"] == told[name(BULK)].properties["ID_MM_DEVICE_IGNORE"] == "1"
+
+
 def test_no_two_ports_share_a_name(lab: Lab) -> None:
     names = [each for outcome in lab.values() for each in outcome.names]
     assert len(names) == len(set(names))

@@ -93,7 +93,8 @@ def etc_udev_with(installed: Path, folder: Path, files: Mapping[str, str]) -> Pa
 
 def in_own_mounts(etc_udev: Path, script: str) -> str:
     """What a shell script prints that sees an empty /run and /dev, and the folder as /etc/udev. Raises CalledProcessError."""
-    argv = ["unshare", "--mount", "sh", "-c", _MOUNTS, "sh", str(etc_udev), script]
+    # In a pid namespace, so that nothing outlives a script that takes too long.
+    argv = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", _MOUNTS, "sh", str(etc_udev), script]
     return subprocess.run(argv, stdout=subprocess.PIPE, text=True, timeout=DEADLINE_S, check=True).stdout
 
 

@@ -263,7 +263,7 @@ class Device:
             self._unhandled_bytes += len(data)
             now = anyio.current_time()
             self._protocol.receive_data(data, now)
-            if problem := self._line.look(len(data), self._protocol.counters, now):
+            if self._line.is_counting and (problem := self._line.look(len(data), self._protocol.counters, now)):
                 self._unhandled.append(problem)
             self._touched()
             while self._unhandled_bytes > MAX_UNHANDLED_BYTES:

@@ -27,6 +27,11 @@ class LineWatch:
         now = self._link.line_errors() if self._link is not None else None
         return now if self._ended is None else self._ended.plus(now or LineErrors())
 
+    @property
+    def is_counting(self) -> bool:
+        """The open link is one whose line is counted: only then there is something to look at."""
+        return self._link is not None
+
     def knows_better(self, problem: Problem) -> bool:
         """It is the consequence of a wrong speed, which was told."""
         return problem.reason == GARBAGE and self._link is not None and self._baud.has_told

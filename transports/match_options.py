@@ -54,6 +54,19 @@ class MatchOptions:
         return MatchRule(kind=kind, boot_modes=_lower(boot_modes), **given)
 
 
+def written(rule: MatchRule) -> dict[str, object]:
+    """The rule as `match:` in the file."""
+    values = {
+        "usbSerial": rule.usb_serial,
+        "vidPids": list(rule.vid_pids) or None,
+        "port": rule.port,
+        "interface": rule.interface,
+        "portNumber": rule.port_number,
+        "platform": rule.platform,
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
 _HOW: Final = "`wirelet get devices --all -o yaml` writes it for what is plugged in"
 
 

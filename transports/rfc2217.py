@@ -77,11 +77,16 @@ class Rfc2217Link:
                 return
             except LinkLost:
                 raise refusal_error(self.name, bytes(self._received[:MAX_REFUSAL_BYTES])) from None
+            except RemoteProtocolError as error:
+                raise LinkError(f"{self.name}: {error}") from error
         raise LinkTimeout(f"{self.name}: the server did not answer {self._port.waits_for} within {SETTLE_DEADLINE_S:g} s")
 
     async def receive(self, max_bytes: int = MAX_READ_BYTES) -> bytes:
         while not self._received:
-            await self._read()
+            try:
+                await self._read()
+            except RemoteProtocolError as error:
+                raise LinkLost(f"{self.name}: {error}") from error
         data = bytes(self._received[:max_bytes])
         del self._received[:max_bytes]
         return data
@@ -119,11 +124,7 @@ class Rfc2217Link:
         await self._tcp.aclose()
 
     async def _read(self) -> None:
-        received = await self._tcp.receive()
-        try:
-            self._received += self._port.receive_data(received)
-        except RemoteProtocolError as error:
-            raise LinkLost(f"{self.name}: {error}") from error
+        self._received += self._port.receive_data(await self._tcp.receive())
         self._say()
 
     def _say(self) -> None:

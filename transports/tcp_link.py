@@ -78,8 +78,8 @@ class TcpLinkOpener:
 
         try:
             return await self._calls.run("look-up of the name", look_up, deadline_s=CONNECT_DEADLINE_S)
-        except socket.gaierror as error:
-            raise LinkNotFound(f"{self._name}: {error.strerror}") from error
+        except (socket.gaierror, UnicodeError) as error:  # the latter for what cannot be a name
+            raise LinkNotFound(f"{self._name}: no such host: {error}") from error
 
     async def _connect(self, addresses: list[tuple[socket.AddressFamily, tuple[object, ...]]]) -> socket.socket:
         errors: list[OSError] = []

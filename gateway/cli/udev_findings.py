@@ -84,7 +84,10 @@ def _of_port(device: Device, state: NodeState) -> Iterator[Finding]:
         yield Finding(device.node, "ModemManager may open it", _again(device))
     wanted, has = device.properties.get("WIRELET_LATENCY_MS"), state.attributes.get("latency_timer")
     if wanted and has and wanted != has:
-        yield Finding(device.node, f"its latency timer is {has} ms instead of {wanted} ms", _again(device))
+        adapter = device.path.rpartition("/tty/")[0]  # which the driver gives the attribute
+        yield Finding(
+            device.node, f"its latency timer is {has} ms instead of {wanted} ms", f"as root: udevadm trigger --settle /sys{adapter}"
+        )
 
 
 def _of_node(device: Device, state: NodeState) -> Iterator[Finding]:

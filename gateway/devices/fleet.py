@@ -22,6 +22,7 @@ from gateway.devices.ledger import Ledger
 from gateway.devices.output import DeviceOutput
 from gateway.devices.runbook import RunBook
 from gateway.devices.runs import Runs, is_live
+from gateway.devices.unused_ports import UnusedPorts
 from gateway.devices.workloads import DeviceWorkloads
 from gateway.logs.checkpoint import CheckpointFile, checkpoint_path
 from gateway.logs.store import AttemptKey, LogStore
@@ -53,6 +54,7 @@ class Fleet:
         self._loop_time = loop_time
         self.ports = PortMonitor()
         self._openers: list[LinkOpener] = []
+        self.unused_ports = UnusedPorts(self.ports, self._openers)
         self._devices: list[Device] = []
         self._checkpoints: list[CheckpointFile] = []
         self._rng = random.Random(secrets.randbits(64))

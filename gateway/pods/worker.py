@@ -115,11 +115,10 @@ class PodWorker:
     def _observe(self, pod: PodView, memory: PodMemory) -> PodObservation:
         observed = self._workloads.observe(pod.uid)
         attempts = witnessed(pod, observed)
+        was_lost = memory.is_lost
         memory.look(pod, attempts, observed, self._clock.now(), self._clock.wall())
-        is_lost = not memory.link_shown and not observed.restarting
-        if memory.loss_told is not is_lost and attempts:
-            self._notices.link(pod, observed, is_connected=not is_lost)
-        memory.loss_told = is_lost
+        if memory.is_lost is not was_lost and attempts:
+            self._notices.link(pod, observed, is_connected=not memory.is_lost)
         return observed
 
     def _next_look(self, pod: PodView, memory: PodMemory, decided: Plan, following: Plan, *, has_acted: bool) -> float | None:

@@ -72,6 +72,11 @@ def test_the_contract_suite_is_in_the_wheel_and_costs_nothing_unless_it_is_used(
     assert all("extra == 'testing'" in line for line in required)
 
 
+def test_the_wheel_has_the_udev_files(wheel: zipfile.ZipFile) -> None:
+    shared = {name.partition(".data/data/")[2] for name in wheel.namelist()}
+    assert {"share/wirelet/udev/61-wirelet.rules", "share/wirelet/udev/61-wirelet.hwdb", "share/wirelet/udev/README.md"} <= shared
+
+
 def test_ssh_is_an_extra(wheel: zipfile.ZipFile) -> None:
     required = [line for line in text_of(wheel, "METADATA").splitlines() if line.startswith("Requires-Dist: asyncssh")]
     assert required

@@ -94,13 +94,14 @@ class Gateway:
 
     def await_pod(self, name: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The pod once it holds. Raises GuestError with the gateway's last lines."""
-        return self._await(lambda: self.pod(name), holds)
+        return self.await_that(lambda: self.pod(name), holds)
 
     def await_device(self, name: str, state: str) -> dict[str, Any]:
         """The device once it is in this state."""
-        return self._await(lambda: self.device(name), lambda row: row.get("state") == state)
+        return self.await_that(lambda: self.device(name), lambda row: row.get("state") == state)
 
-    def _await(self, look: Callable[[], dict[str, Any]], holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    def await_that(self, look: Callable[[], dict[str, Any]], holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """What look sees once it holds."""
         deadline = time.monotonic() + WAIT_S
         while not holds(row := look()):
             if time.monotonic() > deadline or not self.process.is_running:

@@ -35,6 +35,21 @@ def _is_listening(path: str) -> bool:
         return probe.connect_ex(path) == 0
 
 
+class OpenWatch:
+    """Counts how often anybody opens a file, from now on."""
+
+    def __init__(self, path: str) -> None:
+        from inotify_simple import INotify, flags
+
+        self._inotify = INotify()
+        self._inotify.add_watch(path, flags.OPEN)
+        self._count = 0
+
+    def count(self) -> int:
+        self._count += len(self._inotify.read(timeout=0))
+        return self._count
+
+
 def _await(holds: Callable[[], bool], failure: str) -> None:
     deadline = time.monotonic() + WAIT_S
     while not holds():

@@ -44,6 +44,7 @@ from transports.protocols.requests import MAX_OPEN_REQUESTS
 from transports.tests.wire_peer import DevicePeer, hello
 from transports.tests.wire_rig import CONFIG, Firmware, Gateway, Rig
 from transports.wire import messages
+from transports.wire.datagrams import Welcome
 from transports.wire.framing import ACK, DATA, SKIP, Deframer, Frame
 from transports.wire.messages import Answer, InventoryAnswer, ListAnswer, Notification, Request, decode_control, status_to_map
 from transports.wire.numbers import CH_CTRL, CH_LOG, Code, Method, RstCode
@@ -89,6 +90,25 @@ def test_device_is_listed_a_few_round_trips_after_the_link() -> None:
     assert kinds == [Joined, Output, Listed]
     rig.run(0.1)
     assert rig.gateway.of(Inventoried) == [Inventoried(Inventory((ProgramInfo("hello", "1"),), 4, "bench"))]
+
+
+def test_a_device_that_is_refused_gets_no_session_and_is_told_once_in_a_while() -> None:
+    refused: list[bytes] = []
+
+    def refuses(device_id: bytes) -> str | None:
+        refused.append(device_id)
+        return "not this one" if len(refused) < 4 else None
+
+    device = DevicePeer(Gateway(refuses=refuses))
+    for _ in range(3):
+        device.say_dgram(0, hello())
+        device.wait(1.0)
+    assert device.take() == []
+    device.gateway.take_events(device.now)
+    assert device.gateway.of(Problem) == [Problem("AnotherDevice", "not this one")]
+    device.say_dgram(0, hello())
+    assert [type(message) for message in device.take_dgrams()] == [Welcome]
+    assert refused == [hello().device_id] * 4
 
 
 def test_log_may_gather_for_a_quarter_of_the_ring_once_the_device_is_listed() -> None:

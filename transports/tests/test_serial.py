@@ -60,6 +60,21 @@ async def test_the_line_is_raw_and_closing_it_resets_no_board(end: PtyEnd) -> No
     assert attributes[OSPEED] == termios.B115200
 
 
+async def test_a_port_that_echoed_does_so_no_more_from_its_opening_on() -> None:
+    """A new tty echoes, and a board's boot log would come back into its own shell."""
+    master, slave = os.openpty()
+    try:
+        async with opened(SerialLinkOpener(os.ttyname(slave))) as link:
+            os.write(master, b"login: ")
+            assert await read_exactly(link, 7) == b"login: "
+            os.set_blocking(master, False)
+            with pytest.raises(BlockingIOError):
+                os.read(master, 1)
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
 async def test_a_custom_baud_rate_is_set_once_and_works(end: PtyEnd) -> None:
     async with opened(SerialLinkOpener(end.path, PortSettings(baud=74880))) as link:
         await end.send(b"rom text")
