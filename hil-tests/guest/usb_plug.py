@@ -12,7 +12,21 @@ from pathlib import Path
 from guest import usbredir
 from guest.usb_description import CONFIGURATION
 from guest.usb_device import UsbDevice
-from guest.usbredir import IN, Bulk, Cancel, Control, GetAlternate, GetConfiguration, Hello, Request, Requests, Reset, SetAlternate, SetConfiguration, Status
+from guest.usbredir import (
+    IN,
+    Bulk,
+    Cancel,
+    Control,
+    GetAlternate,
+    GetConfiguration,
+    Hello,
+    Request,
+    Requests,
+    Reset,
+    SetAlternate,
+    SetConfiguration,
+    Status,
+)
 
 
 class UsbPlug:
