@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future
+from typing import Final
 
 from anyio.from_thread import BlockingPortal
 from guest.auto_reset import Boot
@@ -13,6 +15,9 @@ from guest.inside import await_no_path, await_path
 from guest.machine import Guest
 
 from transports.simulated.board import BoardConfig
+
+WAIT_S: Final = 10.0
+LOOK_S: Final = 0.01
 
 
 class Ft232Adapter(Emulated):
@@ -89,3 +94,10 @@ class Ft232Adapter(Emulated):
         board = self._board
         assert board is not None
         return self._on_loop(lambda: list(board.boots))
+
+    def await_boots(self, boots: list[Boot]) -> None:
+        """Until these have been, in this order, and no others."""
+        deadline = time.monotonic() + WAIT_S
+        while (found := self.boots()) != boots:
+            assert time.monotonic() < deadline, f"{found} instead of {boots}"
+            time.sleep(LOOK_S)

@@ -7,6 +7,7 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 WAIT_S: Final = 50.0
@@ -28,6 +29,11 @@ def await_no_path(path: str) -> None:
 def await_listener(path: str) -> None:
     """Until somebody listens on this unix socket. Raises TimeoutError."""
     _await(lambda: _is_listening(path), f"no one listened on {path}")
+
+
+def await_kernel_function(pid: int, name: str) -> None:
+    """Until the process sleeps in this function of the kernel. Raises TimeoutError."""
+    _await(lambda: Path(f"/proc/{pid}/wchan").read_text() == name, f"{pid} did not come to {name}")
 
 
 def _is_listening(path: str) -> bool:

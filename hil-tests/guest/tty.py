@@ -10,11 +10,14 @@ import struct
 import termios
 import time
 import tty
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 READ_BYTES: Final = 65536
 READ_TIMEOUT_S: Final = 20.0
+POLL_S: Final = 0.01
+INPUTS: Final = termios.TIOCM_CTS | termios.TIOCM_DSR | termios.TIOCM_RI | termios.TIOCM_CD
 TIOCGICOUNT: Final = 0x545D
 TIOCSBRK: Final = 0x5427
 TIOCCBRK: Final = 0x5428
@@ -46,10 +49,20 @@ class Tty:
             data = data[os.write(self._fd, data) :]
 
     def read(self, count: int) -> bytes:
-        """So many bytes, or what came within READ_TIMEOUT_S. Raises OSError when the port is gone; b"" is the end, too."""
+        """So many bytes, or what came within READ_TIMEOUT_S. Raises OSError when the port is gone, or not even that: then b"" is the end."""
+        return self._read(lambda received: len(received) >= count)
+
+    def read_to(self, end: bytes) -> bytes:
+        """All that comes until it ends so. Raises TimeoutError."""
+        received = self._read(lambda received: received.endswith(end))
+        if not received.endswith(end):
+            raise TimeoutError(f"{end!r} did not come, but {received!r}")
+        return received
+
+    def _read(self, is_enough: Callable[[bytearray], bool]) -> bytes:
         received = bytearray()
         deadline = time.monotonic() + READ_TIMEOUT_S
-        while len(received) < count and select.select([self._fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        while not is_enough(received) and select.select([self._fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
             data = os.read(self._fd, READ_BYTES)
             if not data:
                 break
@@ -82,6 +95,14 @@ class Tty:
     def lines(self) -> int:
         """TIOCM_ bits, the device's own among them."""
         return int(struct.unpack("I", fcntl.ioctl(self._fd, termios.TIOCMGET, bytes(4)))[0])
+
+    def await_inputs(self, inputs: int) -> None:
+        """Until exactly these TIOCM_ pins are up, of those that the device drives."""
+        deadline = time.monotonic() + READ_TIMEOUT_S
+        while (found := self.lines() & INPUTS) != inputs:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the modem's lines are {found:#x}, not {inputs:#x}")
+            time.sleep(POLL_S)
 
     def set_break(self, is_on: bool) -> None:
         fcntl.ioctl(self._fd, TIOCSBRK if is_on else TIOCCBRK)
