@@ -16,7 +16,6 @@ import usb.util
 
 from transports.errors import LinkBusy, LinkError, LinkLost, LinkNotFound, LinkPermissionDenied, LinkTimeout
 from transports.permission import who_may
-from transports.usb_backend import OneDevice
 from transports.usb_bursts import TRANSFER_BYTES
 from transports.usb_errno import Meaning, meaning_of
 from transports.usb_interface import BulkInterface, Endpoint, Setting, choose
@@ -30,24 +29,8 @@ SETTLE_S: Final = 1.0
 SETTLE_LOOK_S: Final = 0.02
 
 
-def open_pipe(node: str, name: str, number: int | None = None) -> BulkPipe:
-    """The interface of the device at a node of /dev/bus/usb, claimed; number: that one only.
-
-    Raises LinkNotFound, LinkBusy, LinkPermissionDenied, LinkTimeout or LinkError, which begin with name.
-    """
-    try:
-        backend = OneDevice(node)
-        try:
-            return pipe_of(backend, name, number)
-        except BaseException:
-            backend.close()
-            raise
-    except OSError as error:
-        raise open_error(node, name, error) from error
-
-
 def pipe_of(backend: Any, name: str, number: int | None = None) -> BulkPipe:
-    """The same on a backend of pyusb that has one device. Raises OSError and LinkError."""
+    """The interface of the one device that a backend of pyusb has, claimed; number: that one only. Raises OSError and LinkError."""
     device = usb.core.find(backend=backend)
     try:
         interface = choose(_settled_settings(device, name), lambda index: _string(device, index), number)

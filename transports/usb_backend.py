@@ -1,4 +1,4 @@
-"""libusb, given one device to know, as a backend of pyusb.
+"""libusb, given one device to know, as a backend of pyusb. The only file that needs libusb itself; everything blocks.
 
 pyusb looks for devices among all of them, which reads files that wait for a device's lock: one that hangs would hold up all others. Here a
 device is opened by its node and wrapped, in a libusb context of its own. So no other is touched, no transfer waits for another device's,
@@ -14,9 +14,27 @@ from typing import Any, Final
 
 import usb.backend.libusb1
 
+from transports.usb import BulkPipe, open_error, pipe_of
+
 _LIBRARY: Final = "libusb-1.0.so.0"
 _NO_DEVICE_DISCOVERY: Final = 2
 """In enum libusb_option."""
+
+
+def open_pipe(node: str, name: str, number: int | None = None) -> BulkPipe:
+    """The interface of the device at a node of /dev/bus/usb, claimed; number: that one only.
+
+    Raises LinkNotFound, LinkBusy, LinkPermissionDenied, LinkTimeout or LinkError, which begin with name.
+    """
+    try:
+        backend = OneDevice(node)
+        try:
+            return pipe_of(backend, name, number)
+        except BaseException:
+            backend.close()
+            raise
+    except OSError as error:
+        raise open_error(node, name, error) from error
 
 
 def _load() -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from transports.discovery.places import MatchedPlace
 from transports.driver import DeviceFacts
 from transports.link import LinkOpener
-from transports.usb import open_pipe
+from transports.usb_backend import open_pipe
 from transports.usb_link import UsbLinkOpener
 from transports.usb_options import UsbOptions
 

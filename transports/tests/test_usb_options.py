@@ -9,7 +9,6 @@ import pytest
 from transports.discovery.facts import Kind
 from transports.discovery.match import MatchRule
 from transports.driver import BadOption
-from transports.usb_driver import UsbDriver
 from transports.usb_options import UsbMatchOptions, UsbOptions
 
 
@@ -42,6 +41,6 @@ def test_what_cannot_be_is_refused(options: dict[str, Any], option: str | None, 
 
 
 def test_two_interfaces_of_one_device_are_two_ports() -> None:
-    driver = UsbDriver()
+    driver = pytest.importorskip("transports.usb_driver", reason="there is no libusb", exc_type=ImportError).UsbDriver()
     ports = [driver.port(UsbOptions(match=UsbMatchOptions(port="1-1.3", interface=number))) for number in (None, 0, 2)]
     assert ports == ["port 1-1.3", "port 1-1.3, interface 0", "port 1-1.3, interface 2"]
