@@ -14,7 +14,7 @@ from guest.machine import Guest
 from guest.stand import Stand
 from processes import Process, Reaper
 
-PRELOAD: Final = ("gateway.app", "gateway.cli.run", "gateway.cli.get", "gateway.cli.logs", "guest.gateway", "guest.tty", "guest.inside")
+PRELOAD: Final = ("gateway.app", "gateway.cli.run", "gateway.cli.get", "gateway.cli.logs", "guest.gateway", "guest.tty", "guest.bare_usb")
 """What most tests run: a second of the machine is half a minute of the guest, which spends it while the first test is set up."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -24,6 +25,26 @@ def await_path(path: str) -> str:
 def await_no_path(path: str) -> None:
     """Until there is nothing at path, not even a link. Raises TimeoutError."""
     _await(lambda: not os.path.lexists(path), f"{path} did not go")
+
+
+def await_usb(serial: str) -> str:
+    """The node below /dev/bus/usb of the device with this serial number, once udev is done with it. Raises TimeoutError."""
+    _await(lambda: _usb_node(serial) is not None, f"no USB device {serial} came")
+    return str(_usb_node(serial))
+
+
+def await_no_usb(serial: str) -> None:
+    """Until the kernel has none. Raises TimeoutError."""
+    _await(lambda: _usb_node(serial) is None, f"USB device {serial} did not go")
+
+
+def _usb_node(serial: str) -> str | None:
+    for device in Path("/sys/bus/usb/devices").iterdir():
+        with contextlib.suppress(OSError):  # it goes while it is looked at, or has none
+            if (device / "serial").read_text().strip() == serial:
+                uevent = dict(line.split("=", 1) for line in (device / "uevent").read_text().splitlines())
+                return f"/dev/{uevent['DEVNAME']}" if Path(f"/run/udev/data/c{uevent['MAJOR']}:{uevent['MINOR']}").exists() else None
+    return None
 
 
 def await_listener(path: str) -> None:

@@ -65,9 +65,9 @@ class Guest:
 
     def _argv(self, image: Path, preload: Sequence[str]) -> list[str]:
         environment = f"BOOT={HERE / 'boot'} PYTHON={sys.executable} PYTHONPATH={HERE.parent} PRELOAD={','.join(preload)}"
-        # Without no_timer_check a busy machine's emulated timer is sometimes taken for a broken one, and the boot ends.
-        kernel = "console=ttyS0 quiet loglevel=4 mitigations=off nokaslr nowatchdog no_timer_check panic=-1 net.ifnames=0"
-        kernel += " random.trust_cpu=on"
+        kernel = (
+            "console=ttyS0 quiet loglevel=4 mitigations=off nokaslr nowatchdog no_timer_check panic=-1 net.ifnames=0 random.trust_cpu=on"
+        )
         parts = {
             "accel": "kvm" if has_kvm() else "tcg,thread=multi",
             "machine": "pc",
@@ -76,7 +76,7 @@ class Guest:
             "m": str(MEMORY_MIB),
             "kernel": str(image / "kernel"),
             "initrd": str(image / "initrd.img"),
-            "append": f"{kernel} {environment}",
+            "append": f"{kernel} random.trust_cpu=on {environment}",
             "serial": f"file:{self._console}",
             "qmp": f"unix:{self.folder / 'qmp'},server=on,wait=off",
             "virtfs": "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap",

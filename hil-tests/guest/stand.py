@@ -11,6 +11,7 @@ from guest.board_process import Board
 from guest.ft232_adapter import Ft232Adapter
 from guest.gateway import Gateway
 from guest.machine import Guest
+from guest.usb_board import UsbBoard
 from guest.usb_serial import UsbSerial
 from processes import Process, Reaper
 
@@ -39,6 +40,13 @@ class Stand:
         self._undo.callback(adapter.remove)
         adapter.plug()
         return adapter
+
+    def usb_board(self, name: str, *, slots: int = 2, re_enumerates: bool = False) -> UsbBoard:
+        """A board with USB of its own, plugged in; with slots=0 a loop instead. re_enumerates: its restarts are seen on the bus."""
+        board = UsbBoard(self.guest, self._loop(), name, slots, re_enumerates=re_enumerates)
+        self._undo.callback(board.remove)
+        board.plug()
+        return board
 
     def _loop(self) -> BlockingPortal:
         """Where emulated devices live; made when the first one is."""

@@ -49,7 +49,7 @@ class Tty:
             data = data[os.write(self._fd, data) :]
 
     def read(self, count: int) -> bytes:
-        """So many bytes, or what came within READ_TIMEOUT_S. Raises OSError when the port is gone, or not even that: then b"" is the end."""
+        """So many bytes, or what came within READ_TIMEOUT_S. A port that is gone ends it, too, or raises OSError."""
         return self._read(lambda received: len(received) >= count)
 
     def read_to(self, end: bytes) -> bytes:

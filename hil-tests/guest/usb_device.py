@@ -26,13 +26,15 @@ class Standard(enum.IntEnum):
 
 
 class UsbDevice:
-    """Subclasses say what it does. `changed` is set by the plug that it is in."""
+    """Subclasses say what it does."""
 
     def __init__(self, description: Description) -> None:
         self.description = description
         self.alternate = 0
         self.stalled: set[int] = set()
         """Endpoints that answer with a stall until the host clears them."""
+        self.is_plugged = False
+        """Set by the plug, as changed is."""
         self.changed: Callable[[], None] = lambda: None
 
     @property

@@ -37,9 +37,13 @@ class UsbPlug:
         self._path = path
         self._connection: _Connection | None = None
 
+    @property
+    def is_plugged(self) -> bool:
+        return self._connection is not None and not self._connection.is_cut
+
     async def plug(self) -> None:
         """Idempotent. The guest sees it a little later."""
-        if self._connection is None or self._connection.is_cut:
+        if not self.is_plugged:
             loop = asyncio.get_running_loop()
             _, self._connection = await loop.create_unix_connection(lambda: _Connection(self._device), str(self._path))
 
@@ -103,6 +107,7 @@ class _Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._device.changed = self._move_soon
+        self._device.is_plugged = True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.cut()
@@ -118,6 +123,7 @@ class _Connection(asyncio.Protocol):
         self._transport = None
         self._waiting.clear()
         self._device.changed = lambda: None
+        self._device.is_plugged = False
         self._device.unplugged()
         if self._next is not None:
             self._next.cancel()
