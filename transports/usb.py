@@ -51,6 +51,8 @@ class BulkPipe:
         self._name = name
         self._interface = interface
         self._stalls = {interface.into_host.address: 0, interface.out_of_host.address: 0}
+        self._buffer = usb.util.create_buffer(TRANSFER_BYTES)
+        self._received = memoryview(self._buffer)
         self._had_driver = device.is_kernel_driver_active(interface.number)
         if self._had_driver:
             device.detach_kernel_driver(interface.number)
@@ -70,12 +72,12 @@ class BulkPipe:
         """What came in one transfer; nothing after a time-out, an empty packet and a stall that was cleared. Raises LinkLost."""
         endpoint = self._interface.into_host.address
         try:
-            data: bytes = self._device.read(endpoint, TRANSFER_BYTES, TRANSFER_TIMEOUT_MS).tobytes()
+            count = self._device.read(endpoint, self._buffer, TRANSFER_TIMEOUT_MS)
         except usb.core.USBError as error:
             self._go_on_after(error, endpoint)
             return b""
         self._stalls[endpoint] = 0
-        return data
+        return bytes(self._received[:count])
 
     def write(self, data: bytes) -> int | None:
         """How many bytes the device took of one transfer; None when it took nothing, not even an empty one. Raises LinkLost."""

@@ -11,8 +11,6 @@ from collections import deque
 from contextlib import suppress
 from typing import Final
 
-import anyio
-
 ROOM_LOOK_S: Final = 0.25
 """How soon a thread that waits for room sees that nobody will make any."""
 
@@ -28,8 +26,10 @@ class Inbox:
         self._put_bytes = 0
         """Written by the thread only, as _taken_bytes by the task only."""
         self._taken_bytes = 0
-        self._is_told = False
-        self._has_news = anyio.Event()
+        self._is_wanted = False
+        """The task waits, and must be woken: once, for a wake-up costs more than a piece."""
+        self._is_over = False
+        self._news: asyncio.Future[None] | None = None
         self._has_room = threading.Event()
 
     # -- in the thread
@@ -51,8 +51,8 @@ class Inbox:
             return
         self._put_bytes += len(data)
         self._pieces.append(data)
-        if not self._is_told:
-            self._is_told = True
+        if self._is_wanted:
+            self._is_wanted = False
             with suppress(RuntimeError):  # the loop was closed: nobody takes any more
                 self._loop.call_soon_threadsafe(self._tell)
 
@@ -76,16 +76,20 @@ class Inbox:
 
     async def wait(self) -> None:
         """Until something was put since the last take found nothing, or end was called."""
-        self._has_news = anyio.Event()
-        if self._pieces:
-            return
-        await self._has_news.wait()
+        self._is_wanted = True
+        try:
+            if not self._pieces and not self._is_over:  # put before it was wanted, it is seen here
+                self._news = self._loop.create_future()
+                await self._news
+        finally:
+            self._is_wanted = False
 
     def end(self) -> None:
         """Nothing more will be waited for."""
-        self._has_news.set()
+        self._is_over = True
+        self._tell()
         self._has_room.set()
 
     def _tell(self) -> None:
-        self._is_told = False
-        self._has_news.set()
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)

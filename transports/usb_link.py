@@ -127,13 +127,13 @@ class UsbLink:
         self._inbox = Inbox(self._loop, max_buffered_bytes)
         self._bursts: queue.SimpleQueue[_Burst | None] = queue.SimpleQueue()
         self._burst: _Burst | None = None
-        self._lost: LinkLost | None = None
+        self._lost: Exception | None = None
         self._is_ending = False
         """Read by the threads."""
         self._is_closing = False
         self._closed = anyio.Event()
         self._threads = [
-            threading.Thread(target=work, name=f"{what} {name}", daemon=True)
+            threading.Thread(target=self._work, args=(work,), name=f"{what} {name}", daemon=True)
             for what, work in (("read", self._read), ("write", self._write))
         ]
         for thread in self._threads:
@@ -144,7 +144,7 @@ class UsbLink:
         return self._name
 
     async def receive(self, max_bytes: int = MAX_READ_BYTES) -> bytes:
-        await anyio.lowlevel.checkpoint_if_cancelled()
+        await anyio.lowlevel.checkpoint()  # a device that floods must leave others their turn
         while not (data := self._inbox.take(max_bytes)):
             self._raise_if_lost()
             await self._inbox.wait()
@@ -153,10 +153,10 @@ class UsbLink:
     async def send(self, data: bytes) -> None:
         await anyio.lowlevel.checkpoint_if_cancelled()
         self._raise_if_lost()
-        burst = self._burst = _Burst(data)
+        burst = self._burst = _Burst(data, self._loop.create_future())
         self._bursts.put(burst)
         try:
-            await burst.is_over.wait()
+            await burst.over
         finally:
             burst.is_given_up = True
         self._raise_if_lost()
@@ -175,39 +175,41 @@ class UsbLink:
             finally:
                 self._closed.set()
 
-    def _lose(self, loss: LinkLost) -> None:
+    def _lose(self, why: Exception) -> None:
         """The first reason counts."""
         if self._lost is not None:
             return
-        self._lost = loss
+        self._lost = why
         self._is_ending = True
         self._bursts.put(None)
         self._inbox.end()
         if self._burst is not None:
-            self._burst.is_over.set()
+            self._burst.end()
 
     def _raise_if_lost(self) -> None:
-        if self._lost is not None:
+        if isinstance(self._lost, LinkLost):
             raise LinkLost(str(self._lost)) from self._lost.__cause__
+        if self._lost is not None:
+            raise self._lost
 
     # -- in threads
 
-    def _read(self) -> None:
+    def _work(self, work: Callable[[], None]) -> None:
         try:
-            while not self._is_ending:
-                if self._inbox.wait_for_room():
-                    self._inbox.put(self._pipe.read())
-        except LinkLost as loss:
-            self._on_loop(self._lose, loss)
+            work()
+        except Exception as error:  # not handled here: carried over to the task that receives or sends
+            self._on_loop(self._lose, error)
+
+    def _read(self) -> None:
+        while not self._is_ending:
+            if self._inbox.wait_for_room():
+                self._inbox.put(self._pipe.read())
 
     def _write(self) -> None:
-        try:
-            while (burst := self._bursts.get()) is not None:
-                for transfer in transfers(burst.data, self._pipe.out_packet_bytes):
-                    self._write_transfer(burst, transfer)
-                self._on_loop(burst.is_over.set)
-        except LinkLost as loss:
-            self._on_loop(self._lose, loss)
+        while (burst := self._bursts.get()) is not None:
+            for transfer in transfers(burst.data, self._pipe.out_packet_bytes):
+                self._write_transfer(burst, transfer)
+            self._on_loop(burst.end)
 
     def _write_transfer(self, burst: _Burst, data: bytes) -> None:
         written: int | None = None
@@ -229,8 +231,13 @@ class UsbLink:
 class _Burst:
     """What one send sends."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, over: asyncio.Future[None]) -> None:
         self.data = data
-        self.is_over = anyio.Event()
+        self.over = over
+        """Done when the device has it all, or the link is lost."""
         self.is_given_up = False
         """Nobody waits any more: what has not gone out must not, in front of the next."""
+
+    def end(self) -> None:
+        if not self.over.done():
+            self.over.set_result(None)

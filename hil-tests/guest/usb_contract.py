@@ -1,4 +1,4 @@
-"""The Link contract on a real USB stack. test_usb_link.py has pytest run this in the guest; the far end comes by TCP from usb_far_end.py."""
+"""The Link contract on a real USB stack: pytest runs it in the guest for test_usb_link.py. Its far end is usb_far_end.py, by TCP."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import anyio
-from guest.bare_laps import Lap
+from guest.bare_laps import WARM_UP_BYTES, Lap
 
 from transports.discovery.monitor import PortMonitor
 from transports.driver import DeviceFacts
@@ -16,8 +16,8 @@ from transports.link import Link
 from transports.usb_driver import UsbDriver
 from transports.usb_options import UsbMatchOptions, UsbOptions
 
-PIECE: Final = bytes(65536)
-"""What the supervisor has to send at once is seldom more."""
+BURST: Final = bytes(250_000)
+"""Some transfers, and no multiple of a packet: the empty one after it would be another's time."""
 
 
 @asynccontextmanager
@@ -54,16 +54,20 @@ def loop_through_link(serial: str, sizes: Sequence[int]) -> None:
 def link_lap(serial: str, total_bytes: int, is_in: bool) -> Lap:
     """So many bytes from or to a device that never waits."""
 
+    async def move(link: Link, wanted_bytes: int) -> None:
+        moved_bytes = 0
+        while moved_bytes < wanted_bytes:
+            if is_in:
+                moved_bytes += len(await link.receive())
+            else:
+                await link.send(BURST)
+                moved_bytes += len(BURST)
+
     async def run() -> Lap:
         async with opened(serial) as link:
+            await move(link, WARM_UP_BYTES)
             begin = Lap.now()
-            moved_bytes = 0
-            while moved_bytes < total_bytes:
-                if is_in:
-                    moved_bytes += len(await link.receive())
-                else:
-                    await link.send(PIECE)
-                    moved_bytes += len(PIECE)
+            await move(link, total_bytes)
             return begin.to_now()
 
     return anyio.run(run)

@@ -193,7 +193,7 @@ class FakeLibusb(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no ty
             return len(moved) == len(buff)
 
         self._transfer(ep, intf, is_over, moved, timeout)
-        buff[: len(moved)] = array("B", bytes(moved))
+        memoryview(buff)[: len(moved)] = moved
         return len(moved)
 
     def bulk_write(self, dev_handle: Any, ep: int, intf: int, data: Any, timeout: int) -> int:

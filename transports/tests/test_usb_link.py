@@ -100,6 +100,16 @@ async def test_a_device_that_stalls_for_ever_is_a_lost_link(opener: UsbLinkOpene
             await link.send(b"x")
 
 
+async def test_a_bug_in_a_thread_is_raised_and_not_swallowed(opener: UsbLinkOpener, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(pipe: BulkPipe) -> bytes:
+        raise AssertionError("a bug")
+
+    monkeypatch.setattr(BulkPipe, "read", fail)
+    async with opened(opener) as link:
+        with pytest.raises(AssertionError, match="a bug"):
+            await link.receive()
+
+
 async def test_a_close_that_hangs_is_left_behind_and_waited_for_by_the_next_open(
     far: FakeFarEnd, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
