@@ -58,6 +58,10 @@ class Inbox:
 
     # -- on the loop
 
+    @property
+    def has_some(self) -> bool:
+        return bool(self._pieces)
+
     def take(self, max_bytes: int) -> bytes:
         """What is there now; nothing when there is nothing."""
         taken: list[bytes] = []

@@ -24,7 +24,7 @@ IN: Final = 0x81
 OUT: Final = 0x02
 PACKET_BYTES: Final = 512
 WIRELET: Final = Setting(0, 0, (0xFF, 0x57, 0x01), 4, (Endpoint(IN, 2, PACKET_BYTES), Endpoint(OUT, 2, PACKET_BYTES)))
-FIFO_BYTES: Final = 65536
+FIFO_BYTES: Final = 1 << 17
 """What the device takes before anybody reads it there."""
 
 
