@@ -32,7 +32,6 @@ from gateway.kubelet.server import HttpServer
 from gateway.logs.clock import SystemClock
 from gateway.logs.store import LogStore
 from gateway.metrics import GatewayVitals
-from gateway.node.name import hold_node_name
 from gateway.pods.controller import PodController
 from gateway.pods.node import NodeAddresses, NodeLookup
 from gateway.pods.seams import PodSource, PodUid, StatusSink
@@ -134,6 +133,7 @@ async def run_in_cluster(configuration: Configuration, directories: Directories)
     from gateway.kube.api import KubeApi
     from gateway.kubelet.auth import Gatekeeper
     from gateway.kubelet.tls import serving_tls
+    from gateway.node.name import hold_node_name
 
     node, server = configuration.node, configuration.server
     if configuration.cluster is None:
