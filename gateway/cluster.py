@@ -51,6 +51,7 @@ class Cluster:
         self._port = port
         self._conditions = (_serving_condition(is_self_signed),)
         self._fleet.events.fleet_changed = self._fleet_changed
+        self._fleet.events.fault_told = self._tell_fault
         self._logs.shortage_began = self._fleet_changed
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._node.run)
@@ -96,6 +97,9 @@ class Cluster:
         for name in sorted(self._looping - looping):
             self._events.node_event("Normal", "DeviceSteady", f"Device {name} restarts no more")
         self._looping = looping
+
+    def _tell_fault(self, device: str, reason: str, message: str) -> None:
+        self._events.node_event("Warning", reason, f"Device {device}: {message}")
 
     async def _watch_grace(self) -> None:
         """Look at the node again when the grace of a device that is away ends, or a shortage of memory for logs."""

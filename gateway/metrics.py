@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from anyio import get_running_tasks, to_thread
@@ -19,6 +19,7 @@ from gateway.devices.stats import DeviceStats
 from gateway.kubelet.exposition import Family, Kind, Sample
 from gateway.kubelet.seams import PodDirectory
 from gateway.logs.store import LogStore
+from gateway.pods.times import format_time
 from gateway.usage import Usage, read_usage
 from gateway.version import KUBELET_VERSION
 
@@ -100,11 +101,11 @@ class GatewayVitals:
         await self._fleet.refresh_stats()
         usage = await to_thread.run_sync(read_usage)
         told = self._told()
-        at = _time(usage.at_s)
+        at = format_time(usage.at_s)
         return {
             "node": {
                 "nodeName": self._configuration.node.name,
-                "startTime": _time(usage.started_at_s),
+                "startTime": format_time(usage.started_at_s),
                 "cpu": {"time": at, "usageCoreNanoSeconds": round(usage.cpu_s * _NANO)},
                 "memory": {"time": at, "workingSetBytes": usage.working_set_bytes, "rssBytes": usage.resident_bytes},
             },
@@ -123,6 +124,12 @@ class GatewayVitals:
             yield by_label(name, about, "device", {device: getattr(line, attribute) for device, line in lines.items()})
         odd = [Sample(n, {"device": device, "kind": kind}) for device, line in lines.items() for kind, n in sorted(line.extra.items())]
         yield counter("wirelet_protocol_oddities_total", "Messages that were ignored, by kind.", odd)
+        broken = [
+            Sample(n, {"device": device, "kind": kind})
+            for device, errors in self._fleet.line_errors().items()
+            for kind, n in errors._asdict().items()
+        ]
+        yield counter("wirelet_line_errors_total", "What the UART counted: framing, parity, overrun, buffer_overrun, breaks.", broken)
         yield by_label("wirelet_device_boots_total", "Boots of the device that were seen.", "device", {b.name: b.boots for b in boards})
         used = {board.name: self._fleet.slots_used(board.name) for board in boards}
         yield by_label("wirelet_device_slots_used", "Slots with a container.", "device", used, Kind.GAUGE)
@@ -241,7 +248,3 @@ def _running(pod: Mapping[str, Any]) -> dict[str, str]:
         for entry in status.get(kind) or ()
         if (running := (entry.get("state") or {}).get("running")) and running.get("startedAt")
     }
-
-
-def _time(unix_s: float) -> str:
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -15,6 +15,8 @@ from typing import Final, NoReturn
 
 import pytest
 from control_plane import NotBuilt, find_binaries
+from guest.image import NotBuilt as GuestNotBuilt
+from guest.image import find_image
 
 OWN_MOUNTS: Final = ("unshare", "--map-root-user", "--mount")
 """Runs a program that may mount what nobody else sees."""
@@ -35,6 +37,14 @@ def _cluster() -> str | None:
     return None
 
 
+def _guest() -> str | None:
+    try:
+        find_image()
+    except GuestNotBuilt as missing:
+        return str(missing)
+    return None
+
+
 def _root() -> str | None:
     return None if os.geteuid() == 0 else "not root"
 
@@ -48,12 +58,25 @@ def _tmpfs() -> str | None:
     return None if tried.returncode == 0 else tried.stderr.decode().strip()
 
 
+def _umockdev() -> str | None:
+    """Programs under a mock /sys, with udev's own tools, in mounts of their own."""
+    absent = [name for name in ("umockdev-run", "udevadm", "systemd-hwdb", "unshare") if shutil.which(name) is None]
+    if absent:
+        return f"{', '.join(absent)} not installed"
+    unshared = subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True, text=True, check=False)
+    return None if unshared.returncode == 0 else unshared.stderr.strip()
+
+
 PROBES: Final[Mapping[str, Probe]] = {
     "cluster": _cluster,
     "kubectl": _cluster,
+    "ser2net": _program("ser2net"),
     "socat": _program("socat"),
     "root": _root,
+    "guest": _guest,
     "tmpfs": _tmpfs,
+    "setserial": _program("setserial"),
+    "umockdev": _umockdev,
 }
 
 

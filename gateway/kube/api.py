@@ -150,6 +150,11 @@ class KubeApi:
         async with self._writes:
             return await self._request("POST", path, params, body, "application/json")
 
+    async def put_event(self, path: str, body: JsonObject) -> None:
+        """POST of an event. Half of all requests, so the answer, which is the event again, is not taken apart. Raises as create() does."""
+        async with self._writes:
+            await self._exchange("POST", path, None, body, "application/json")
+
     async def patch(self, path: str, body: JsonObject, kind: PatchKind, params: Mapping[str, str] | None = None) -> JsonObject:
         """Returns the object as stored. With metadata.uid in the body another object of the same name answers Unprocessable."""
         async with self._writes:
@@ -192,7 +197,8 @@ class KubeApi:
 
         connector = aiohttp.TCPConnector(ssl=client.rest_client.ssl_context, limit=limit, socket_factory=self._socket)
         # trust_env makes aiohttp look for a netrc and a proxy in a thread for each request: half of all CPU.
-        client.configuration.client_session_kwargs = {"trust_env": False, "connector": connector}
+        # No cookies: a kubelet has none, and an empty jar is searched for each request.
+        client.configuration.client_session_kwargs = {"trust_env": False, "connector": connector, "cookie_jar": aiohttp.DummyCookieJar()}
         return connector
 
     def _socket(self, address: tuple[Any, ...]) -> socket.socket:
@@ -223,6 +229,11 @@ class KubeApi:
     async def _request(
         self, method: str, path: str, params: Mapping[str, str] | None, body: JsonObject | None = None, content_type: str | None = None
     ) -> JsonObject:
+        return json_object(await self._exchange(method, path, params, body, content_type))
+
+    async def _exchange(
+        self, method: str, path: str, params: Mapping[str, str] | None, body: JsonObject | None, content_type: str | None
+    ) -> bytes:
         with self._counted(method) as answered, _foreign_errors():
             response = await self._call(self._requests, method, path, params, body, content_type, _timeout(REQUEST_TIMEOUT_S))
             async with response:
@@ -230,7 +241,7 @@ class KubeApi:
             answered(response.status)
         if response.status >= 400:
             raise error_from_answer(response.status, response.headers, data)
-        return json_object(data)
+        return data
 
     async def _call(
         self,
@@ -298,6 +309,7 @@ def _foreign_errors() -> Generator[None, None, None]:
         raise Unavailable(str(error) or type(error).__name__) from error
 
 
+@functools.cache
 def _timeout(total_s: float | None, silence_s: float | None = None) -> object:
     import aiohttp
 

@@ -50,6 +50,7 @@ def test_a_device_is_chosen(devices: list[DeviceView], asked: Claims, expected: 
         pytest.param([A], claims(), "CreateContainerConfigError", "request one of: wirelet.dev/esp32", id="nothing is shared"),
         pytest.param([device("s", "sim", shared=True, used=1)], claims(), "DeviceBusy", "every slot", id="shared but full"),
         pytest.param([device("a", used=1, ending=1)], claims({"esp32": 1}), "DeviceBusy", "pods that are ending", id="soon free"),
+        pytest.param([device("a", is_dirty=True)], claims({"esp32": 1}), "DeviceBusy", "or dirty", id="free but dirty"),
     ],
 )
 def test_a_container_waits_with_a_reason(devices: list[DeviceView], asked: Claims, reason: str, words: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import configparser
+import dataclasses
 import importlib
 import re
 import shlex
@@ -18,8 +19,9 @@ from typing import Any, Final
 import pytest
 import yaml
 from pydantic import BaseModel
+from pydantic.alias_generators import to_camel
 
-from gateway import cli
+from gateway import cli, drivers
 from gateway.config import Configuration, parse
 from gateway.devices import exits
 from gateway.node.facts import HostFacts, NodeFacts
@@ -165,6 +167,8 @@ def models(annotation: Any) -> Iterator[type[BaseModel]]:
 def test_every_key_is_in_the_reference() -> None:
     text = (REFERENCE / "configuration.md").read_text()
     assert not [key for key in leaf_keys(Configuration) if key not in text]
+    options = [field.name for offer in drivers.links() for field in dataclasses.fields(drivers.link(offer.name).options)]
+    assert not [key for key in map(to_camel, options) if f".{key}`" not in text]
 
 
 # -- commands

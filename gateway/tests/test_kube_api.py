@@ -78,6 +78,11 @@ def test_a_server_cannot_make_us_wait_for_ever(header: str | None, expected_s: f
     assert error.retry_after_s == expected_s
 
 
+def test_a_long_refusal_is_shortened() -> None:
+    answer = json.dumps({"kind": "Status", "message": "x" * 100_000}).encode()
+    assert len(str(error_from_answer(500, {}, answer))) == 1000
+
+
 def test_a_proxy_that_answers_in_html_is_shortened() -> None:
     error = error_from_answer(502, {}, b"<html>" + b"x" * 100_000)
     assert isinstance(error, Unavailable)
@@ -165,6 +170,58 @@ async def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None
     async with await KubeApi.connect(str(kubeconfig(tmp_path, "http://127.0.0.1:1"))) as api:
         with pytest.raises(Unavailable, match=r"127\.0\.0\.1"):
             await api.get(POD)
+
+
+async def test_a_server_that_does_not_answer_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.kube.api.REQUEST_TIMEOUT_S", 0.2)
+    async with kube_server(tmp_path) as (server, api):
+        server.will("GET", POD, WatchAnswer([b"{"], ends=anyio.Event()))
+        with anyio.fail_after(5), pytest.raises(Unavailable, match="did not answer in time"):
+            await api.get(POD)
+
+
+async def test_a_watch_that_says_nothing_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.kube.api.WATCH_SILENCE_S", 0.2)
+    async with kube_server(tmp_path) as (server, api):
+        server.will("WATCH", "/api/v1/pods", WatchAnswer.of(("ADDED", {}), ends=anyio.Event()))
+        with anyio.fail_after(5), pytest.raises(Unavailable, match="did not answer in time"):
+            await _drain(api)
+
+
+async def test_an_answer_without_an_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.kube.api.MAX_ANSWER_BYTES", 1000)
+    async with kube_server(tmp_path) as (server, api):
+        server.will("GET", POD, Answer(200, {"x": "y" * 1000}))
+        with pytest.raises(Unavailable, match="the answer exceeds 1000 bytes"):
+            await api.get(POD)
+
+
+async def test_no_proxy_of_the_environment_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy for the web is not on the way to the API server, and to look for one costs half of all CPU."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    async with kube_server(tmp_path) as (server, api):
+        server.will("GET", POD, Answer())
+        await api.get(POD)
+
+
+async def test_writes_in_flight_are_bounded(tmp_path: Path) -> None:
+    ends = anyio.Event()
+    async with kube_server(tmp_path) as (server, api):
+        server.will("POST", "/x", WatchAnswer([b"{}"], ends=ends))
+        server.will("GET", POD, Answer())
+        async with anyio.create_task_group() as tasks:
+            for _ in range(WRITES_IN_FLIGHT + 8):
+                tasks.start_soon(api.create, "/x", {})
+            await server.until("POST", "/x", WRITES_IN_FLIGHT)
+            for _ in range(5):  # what is not held back arrives meanwhile
+                await api.get(POD)
+            assert len(server.seen("POST", "/x")) == WRITES_IN_FLIGHT
+            assert api.is_writing
+            ends.set()
+        assert len(server.seen("POST", "/x")) == WRITES_IN_FLIGHT + 8
 
 
 async def test_events_of_a_watch_come_while_it_is_open(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
 from gateway.config import check, parse, published
 from gateway.kubelet.exposition import Family, Kind, Sample, render
 from gateway.metrics import GatewayVitals
@@ -16,6 +18,7 @@ from gateway.tests.exposition_parser import Scrape
 from gateway.tests.exposition_parser import parse as parse_scrape
 from gateway.tests.test_fleet import CONFIGURATION, POD, Bench, bench
 from gateway.usage import read_usage
+from transports.link import LineErrors
 
 REFERENCE: Final = Path(__file__).resolve().parents[2] / "docs" / "reference" / "metrics.md"
 
@@ -76,6 +79,16 @@ async def test_a_gap_is_counted_by_its_cause(tmp_path: Path) -> None:
         desk.fleet.boards["sim-1"].output.declare_lost(entry, None)
         found = await scrape(vitals(desk))
     assert found.value("wirelet_gaps_total", device="sim-1", cause="unknown cause") == 1
+
+
+async def test_line_errors_are_told_by_kind_where_a_uart_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with bench(tmp_path) as desk:
+        assert not [name for name in (await scrape(vitals(desk))).values if name[0] == "wirelet_line_errors_total"]
+        monkeypatch.setattr(desk.fleet, "line_errors", lambda: {"sim-1": LineErrors(framing=3, buffer_overrun=1)})
+        found = await scrape(vitals(desk))
+    assert found.value("wirelet_line_errors_total", device="sim-1", kind="framing") == 3
+    assert found.value("wirelet_line_errors_total", device="sim-1", kind="buffer_overrun") == 1
+    assert found.value("wirelet_line_errors_total", device="sim-1", kind="parity") == 0
 
 
 async def test_usage_is_told_for_the_node_and_never_invented_for_a_container(tmp_path: Path) -> None:
