@@ -7,6 +7,7 @@ configuration: both would take the device's other interfaces from whoever uses t
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final
@@ -16,7 +17,6 @@ import usb.util
 
 from transports.errors import LinkBusy, LinkError, LinkLost, LinkNotFound, LinkPermissionDenied, LinkTimeout
 from transports.permission import who_may
-from transports.usb_bursts import TRANSFER_BYTES
 from transports.usb_errno import Meaning, meaning_of
 from transports.usb_interface import BulkInterface, Endpoint, Setting, choose
 
@@ -51,8 +51,6 @@ class BulkPipe:
         self._name = name
         self._interface = interface
         self._stalls = {interface.into_host.address: 0, interface.out_of_host.address: 0}
-        self._buffer = usb.util.create_buffer(TRANSFER_BYTES)
-        self._received = memoryview(self._buffer)
         self._had_driver = device.is_kernel_driver_active(interface.number)
         if self._had_driver:
             device.detach_kernel_driver(interface.number)
@@ -68,16 +66,19 @@ class BulkPipe:
     def out_packet_bytes(self) -> int:
         return self._interface.out_of_host.packet_bytes
 
-    def read(self) -> bytes:
-        """What came in one transfer; nothing after a time-out, an empty packet and a stall that was cleared. Raises LinkLost."""
+    def read(self, buffer: array[int]) -> int:
+        """How much of the buffer one transfer filled; 0 after a time-out, an empty packet and a stall that was cleared. Raises LinkLost.
+
+        The buffer's length is a multiple of every packet size: TRANSFER_BYTES.
+        """
         endpoint = self._interface.into_host.address
         try:
-            count = self._device.read(endpoint, self._buffer, TRANSFER_TIMEOUT_MS)
+            count = int(self._device.read(endpoint, buffer, TRANSFER_TIMEOUT_MS))
         except usb.core.USBError as error:
             self._go_on_after(error, endpoint)
-            return b""
+            return 0
         self._stalls[endpoint] = 0
-        return bytes(self._received[:count])
+        return count
 
     def write(self, data: bytes) -> int | None:
         """How many bytes the device took of one transfer; None when it took nothing, not even an empty one. Raises LinkLost."""

@@ -1,16 +1,23 @@
-"""Received bytes on their way from a thread that reads to a task that receives: bounded, and without a lock on the event loop.
+"""Received bytes on their way from a thread that reads to a task that receives: in buffers that go round, without a lock on the event loop.
 
-One thread puts, one task takes. A full inbox holds the thread up, and so the device.
+One thread fills buffers, one task empties them. There are so many and no more: when all are full the thread waits, and so does the device.
+A new buffer for each transfer would cost more than the transfer: memory that one thread takes and another gives back goes to the system and
+comes back as page faults.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from array import array
 from collections import deque
 from contextlib import suppress
 from typing import Final
 
+from transports.usb_bursts import TRANSFER_BYTES
+
+MAX_BUFFERS: Final = 16
+"""1 MiB, if the task is so late; most devices never see the third."""
 ROOM_LOOK_S: Final = 0.25
 """How soon a thread that waits for room sees that nobody will make any."""
 
@@ -18,39 +25,41 @@ ROOM_LOOK_S: Final = 0.25
 class Inbox:
     """Made on the loop of the task."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, max_bytes: int) -> None:
-        """max_bytes may be exceeded by one piece."""
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, buffer_bytes: int = TRANSFER_BYTES, max_buffers: int = MAX_BUFFERS) -> None:
         self._loop = loop
-        self._max_bytes = max_bytes
-        self._pieces: deque[bytes] = deque()
-        self._put_bytes = 0
-        """Written by the thread only, as _taken_bytes by the task only."""
-        self._taken_bytes = 0
+        self._buffer_bytes = buffer_bytes
+        self._unmade = max_buffers
+        self._empty: deque[array[int]] = deque()
+        self._filled: deque[tuple[array[int], int]] = deque()
+        self._offset = 0
+        """What the task has taken of the first filled one."""
         self._is_wanted = False
-        """The task waits, and must be woken: once, for a wake-up costs more than a piece."""
+        """The task waits, and must be woken: once, for a wake-up costs as much as a transfer."""
         self._is_over = False
         self._news: asyncio.Future[None] | None = None
         self._has_room = threading.Event()
 
     # -- in the thread
 
-    def wait_for_room(self) -> bool:
-        """False when there is none for a while."""
-        if self._is_full:
+    def room(self) -> array[int] | None:
+        """A buffer to fill and put; None when there is none for a while."""
+        if not self._empty and not self._unmade:
             self._has_room.clear()
-            if self._is_full:  # still: what was taken before the clear is seen here
+            if not self._empty:  # still: what was emptied before the clear is seen here
                 self._has_room.wait(ROOM_LOOK_S)
-        return not self._is_full
+        if self._empty:
+            return self._empty.pop()  # the last one used: it is in the processor's cache
+        if not self._unmade:
+            return None
+        self._unmade -= 1
+        return array("B", bytes(self._buffer_bytes))
 
-    @property
-    def _is_full(self) -> bool:
-        return self._put_bytes - self._taken_bytes >= self._max_bytes
-
-    def put(self, data: bytes) -> None:
-        if not data:
+    def put(self, buffer: array[int], count: int) -> None:
+        """The first count bytes of the buffer are received; it is nobody's until it comes as room again."""
+        if not count:
+            self._empty.append(buffer)
             return
-        self._put_bytes += len(data)
-        self._pieces.append(data)
+        self._filled.append((buffer, count))
         if self._is_wanted:
             self._is_wanted = False
             with suppress(RuntimeError):  # the loop was closed: nobody takes any more
@@ -60,29 +69,28 @@ class Inbox:
 
     @property
     def has_some(self) -> bool:
-        return bool(self._pieces)
+        return bool(self._filled)
 
     def take(self, max_bytes: int) -> bytes:
-        """What is there now; nothing when there is nothing."""
-        taken: list[bytes] = []
-        wanted_bytes = max_bytes
-        while wanted_bytes and self._pieces:
-            piece = self._pieces.popleft()
-            if len(piece) > wanted_bytes:
-                self._pieces.appendleft(piece[wanted_bytes:])
-                piece = piece[:wanted_bytes]
-            taken.append(piece)
-            wanted_bytes -= len(piece)
-        self._taken_bytes += max_bytes - wanted_bytes
-        if taken and self._put_bytes - self._taken_bytes <= self._max_bytes // 2:
+        """What is left of the oldest transfer, if anything is there."""
+        if not self._filled:
+            return b""
+        buffer, count = self._filled[0]
+        end = min(count, self._offset + max_bytes)
+        data = bytes(memoryview(buffer)[self._offset : end])
+        self._offset = end
+        if end == count:
+            self._offset = 0
+            self._filled.popleft()
+            self._empty.append(buffer)
             self._has_room.set()
-        return b"".join(taken)
+        return data
 
     async def wait(self) -> None:
-        """Until something was put since the last take found nothing, or end was called."""
+        """Until something is there, or end was called."""
         self._is_wanted = True
         try:
-            if not self._pieces and not self._is_over:  # put before it was wanted, it is seen here
+            if not self._filled and not self._is_over:  # put before it was wanted, it is seen here
                 self._news = self._loop.create_future()
                 await self._news
         finally:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import queue
 import threading
+from array import array
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
@@ -23,7 +24,7 @@ from transports.discovery.places import Place
 from transports.errors import LinkLost, LinkTimeout
 from transports.link import MAX_READ_BYTES
 from transports.usb_bursts import transfers
-from transports.usb_inbox import Inbox
+from transports.usb_inbox import MAX_BUFFERS, Inbox
 
 _logger = logging.getLogger(__name__)
 
@@ -31,8 +32,6 @@ OPEN_DEADLINE_S: Final = 5.0
 """Some requests of a second at most each; an earlier close that hangs is waited for, too."""
 CLOSE_DEADLINE_S: Final = 2.0
 """The kernel ends transfers at once, and they end by themselves soon; what hangs longer ends alone."""
-MAX_BUFFERED_BYTES: Final = 1 << 20
-"""Received and not yet taken."""
 
 
 class Pipe(Protocol):
@@ -41,8 +40,8 @@ class Pipe(Protocol):
     @property
     def out_packet_bytes(self) -> int: ...
 
-    def read(self) -> bytes:
-        """What came; nothing after a while without any."""
+    def read(self, buffer: array[int]) -> int:
+        """How much came into the buffer; 0 after a while without any."""
         ...
 
     def write(self, data: bytes) -> int | None:
@@ -68,14 +67,14 @@ class UsbLinkOpener:
         *,
         interface: int | None = None,
         open_deadline_s: float = OPEN_DEADLINE_S,
-        max_buffered_bytes: int = MAX_BUFFERED_BYTES,
+        max_buffers: int = MAX_BUFFERS,
     ) -> None:
         """open_pipe is called in a thread with the device's node and the link's name. interface is only told in that name."""
         self._place = place
         self._open_pipe = open_pipe
         self._name = place.name if interface is None else f"{place.name}, interface {interface}"
         self._open_deadline_s = open_deadline_s
-        self._max_buffered_bytes = max_buffered_bytes
+        self._max_buffers = max_buffers
         self._calls = BlockingCalls(self._name)
         self._port: PortFacts | None = None
 
@@ -105,7 +104,7 @@ class UsbLinkOpener:
             "open", lambda: self._open_pipe(node, self._name), deadline_s=self._open_deadline_s, undo=lambda opened: opened.release()
         )
         self._port = port
-        return UsbLink(self._name, pipe, self._calls, self._max_buffered_bytes)
+        return UsbLink(self._name, pipe, self._calls, self._max_buffers)
 
     async def appeared(self) -> None:
         """See transports.link.HotplugOpener."""
@@ -119,12 +118,12 @@ class UsbLinkOpener:
 class UsbLink:
     """One claimed interface: a Link. Made on the event loop that uses it."""
 
-    def __init__(self, name: str, pipe: Pipe, calls: BlockingCalls, max_buffered_bytes: int) -> None:
+    def __init__(self, name: str, pipe: Pipe, calls: BlockingCalls, max_buffers: int) -> None:
         self._name = name
         self._pipe = pipe
         self._calls = calls
         self._loop = asyncio.get_running_loop()
-        self._inbox = Inbox(self._loop, max_buffered_bytes)
+        self._inbox = Inbox(self._loop, max_buffers=max_buffers)
         self._bursts: queue.SimpleQueue[_Burst | None] = queue.SimpleQueue()
         self._burst: _Burst | None = None
         self._lost: Exception | None = None
@@ -204,8 +203,8 @@ class UsbLink:
 
     def _read(self) -> None:
         while not self._is_ending:
-            if self._inbox.wait_for_room():
-                self._inbox.put(self._pipe.read())
+            if (buffer := self._inbox.room()) is not None:
+                self._inbox.put(buffer, self._pipe.read(buffer))
 
     def _write(self) -> None:
         while (burst := self._bursts.get()) is not None:

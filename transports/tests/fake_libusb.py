@@ -26,6 +26,7 @@ PACKET_BYTES: Final = 512
 WIRELET: Final = Setting(0, 0, (0xFF, 0x57, 0x01), 4, (Endpoint(IN, 2, PACKET_BYTES), Endpoint(OUT, 2, PACKET_BYTES)))
 FIFO_BYTES: Final = 1 << 17
 """What the device takes before anybody reads it there."""
+HEAR_S: Final = 10.0
 
 
 def usb_error(number: int) -> usb.core.USBError:
@@ -63,15 +64,21 @@ class FakeDevice:
                 self.to_host.append(b"")
             self.changed.notify_all()
 
-    def hear(self, timeout_s: float = 10.0) -> bytes:
+    def hear(self) -> bytes:
         """What the host has sent, as soon as there is any."""
         with self.changed:
-            if not self.changed.wait_for(lambda: self.from_host, timeout_s):
+            if not self.changed.wait_for(lambda: self.from_host, HEAR_S):
                 raise TimeoutError("the host said nothing")
             heard = bytes(self.from_host)
             self.from_host.clear()
             self.changed.notify_all()
             return heard
+
+    def await_full(self) -> None:
+        """Until it takes no more."""
+        with self.changed:
+            if not self.changed.wait_for(lambda: len(self.from_host) >= FIFO_BYTES, HEAR_S):
+                raise TimeoutError("the host sent too little")
 
     def unplug(self, number: int = errno.ENODEV) -> None:
         with self.changed:

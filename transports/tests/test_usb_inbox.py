@@ -4,29 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from array import array
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from transports.usb_inbox import Inbox
 
 
-def fill(inbox: Inbox, pieces: Iterator[bytes]) -> None:
-    """As the thread that reads does."""
-    for piece in pieces:
-        while not inbox.wait_for_room():
-            pass
-        inbox.put(piece)
+def fill(inbox: Inbox, piece: bytes) -> bool:
+    """As the thread that reads does; False when there was no room."""
+    buffer = inbox.room()
+    if buffer is None:
+        return False
+    buffer[: len(piece)] = array("B", piece)
+    inbox.put(buffer, len(piece))
+    return True
 
 
 @pytest.mark.anyio
 class TestInbox:
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        return "asyncio"
+
+    @pytest.fixture
+    async def inbox(self) -> Inbox:
+        return Inbox(asyncio.get_running_loop(), buffer_bytes=16, max_buffers=2)
+
     @pytest.mark.parametrize("wanted_bytes", [1, 7, 1000])
-    async def test_everything_arrives_in_order_through_a_small_inbox(self, wanted_bytes: int) -> None:
-        inbox = Inbox(asyncio.get_running_loop(), max_bytes=64)
+    async def test_everything_arrives_in_order_through_a_small_inbox(self, inbox: Inbox, wanted_bytes: int) -> None:
         data = bytes(range(256)) * 16
-        thread = threading.Thread(target=fill, args=(inbox, (data[at : at + 13] for at in range(0, len(data), 13))))
+
+        def read() -> None:
+            for at in range(0, len(data), 13):
+                while not fill(inbox, data[at : at + 13]):
+                    pass
+
+        thread = threading.Thread(target=read)
         thread.start()
         taken = b""
         while len(taken) < len(data):
@@ -39,32 +55,40 @@ class TestInbox:
         assert taken == data
         assert inbox.take(wanted_bytes) == b""
 
-    async def test_a_full_inbox_holds_the_thread_up_until_half_of_it_is_taken(self) -> None:
-        inbox = Inbox(asyncio.get_running_loop(), max_bytes=100)
-        inbox.put(bytes(60))
-        assert inbox.wait_for_room()
-        inbox.put(bytes(60))
-        assert not await anyio.to_thread.run_sync(inbox.wait_for_room)
-        inbox.take(70)
-        assert inbox.wait_for_room()
+    async def test_full_buffers_hold_the_thread_up_until_one_is_emptied(self, inbox: Inbox) -> None:
+        assert fill(inbox, b"first")
+        assert fill(inbox, b"second")
+        assert not await anyio.to_thread.run_sync(fill, inbox, b"third")
+        assert inbox.take(4) == b"firs"
+        assert not await anyio.to_thread.run_sync(fill, inbox, b"third")
+        assert inbox.take(4) == b"t"
+        assert fill(inbox, b"third")
+        assert [inbox.take(9), inbox.take(9), inbox.take(9)] == [b"second", b"third", b""]
 
-    async def test_what_came_before_the_wait_ends_it(self) -> None:
-        inbox = Inbox(asyncio.get_running_loop(), max_bytes=100)
-        inbox.put(b"early")
+    async def test_an_empty_transfer_takes_no_room(self, inbox: Inbox) -> None:
+        for _ in range(10):
+            assert fill(inbox, b"")
+        assert not inbox.has_some
+
+    async def test_what_came_before_the_wait_ends_it(self, inbox: Inbox) -> None:
+        fill(inbox, b"early")
         await inbox.wait()
         assert inbox.take(100) == b"early"
 
-    async def test_a_cancelled_wait_takes_nothing(self) -> None:
-        inbox = Inbox(asyncio.get_running_loop(), max_bytes=100)
+    async def test_a_cancelled_wait_takes_nothing(self, inbox: Inbox) -> None:
         with anyio.move_on_after(0.01):
             await inbox.wait()
-        inbox.put(b"kept")
+        fill(inbox, b"kept")
         await inbox.wait()
         assert inbox.take(100) == b"kept"
 
-    async def test_its_end_wakes_both_sides(self) -> None:
-        inbox = Inbox(asyncio.get_running_loop(), max_bytes=1)
+    async def test_its_end_wakes_the_task_and_frees_the_thread(self, inbox: Inbox) -> None:
+        fill(inbox, b"first")
+        fill(inbox, b"second")
+        inbox.take(100)
         async with anyio.create_task_group() as tasks:
+            inbox.take(100)
             tasks.start_soon(inbox.wait)
             await anyio.wait_all_tasks_blocked()
             inbox.end()
+        await inbox.wait()

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from transports import usb_link
@@ -66,7 +67,7 @@ async def test_nothing_sent_is_nothing_on_the_bus(opener: UsbLinkOpener, far: Fa
 
 
 async def test_who_does_not_receive_holds_the_device_up(far: FakeFarEnd) -> None:
-    opener = UsbLinkOpener(FixedPlace("port 1-1.3"), far.open_pipe, max_buffered_bytes=2 * TRANSFER_BYTES)
+    opener = UsbLinkOpener(FixedPlace("port 1-1.3"), far.open_pipe, max_buffers=2)
     data = bytes(range(256)) * 1024
     async with opened(opener) as link:
         await far.send(data)
@@ -81,12 +82,12 @@ async def test_a_stall_in_the_middle_loses_nothing(opener: UsbLinkOpener, far: F
     data = bytes(range(4)) * FIFO_BYTES  # so much more than the far end keeps that the sender still sends when the stall comes
     async with opened(opener) as link, anyio.create_task_group() as tasks:
         tasks.start_soon(link.send, data)
-        half = await read_exactly(far, 64)
         await far.send(data[:64])
         assert await read_exactly(link, 64) == data[:64]
+        await anyio.to_thread.run_sync(far.device.await_full)
         far.device.stall(endpoint)
         await far.send(data[64:])
-        assert half + await read_exactly(far, len(data) - len(half)) == data
+        assert await read_exactly(far, len(data)) == data
         assert await read_exactly(link, len(data) - 64) == data[64:]
     assert f"clear {endpoint:02x}" in far.device.log
 
@@ -101,7 +102,7 @@ async def test_a_device_that_stalls_for_ever_is_a_lost_link(opener: UsbLinkOpene
 
 
 async def test_a_bug_in_a_thread_is_raised_and_not_swallowed(opener: UsbLinkOpener, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(pipe: BulkPipe) -> bytes:
+    def fail(pipe: BulkPipe, buffer: object) -> int:
         raise AssertionError("a bug")
 
     monkeypatch.setattr(BulkPipe, "read", fail)
