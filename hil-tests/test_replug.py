@@ -34,6 +34,8 @@ from transports.protocol import (
 )
 from transports.protocols.framed import FramedProtocol
 from transports.serial import SerialLinkOpener
+from transports.serial_options import PortSettings
+from transports.tests.taken_apart import taken_apart
 
 BAUD = 460800
 SLOW = Line(baud=BAUD)
@@ -50,10 +52,14 @@ class Shelf:
     checkpoint: Checkpoint | None = None
     changed: anyio.Event = field(default_factory=anyio.Event)
 
-    async def store(self, device: str, output: Output) -> None:
-        self.items += output.items
+    def store(self, device: str, output: Output) -> bool:
+        self.items += taken_apart(output.items)
         self.checkpoint = output.checkpoint
         self._wake()
+        return False
+
+    async def settle(self, device: str) -> None:
+        raise AssertionError("nothing follows from what is stored here")
 
     async def happened(self, device: str, event: Event) -> None:
         self.events.append(event)
@@ -107,7 +113,7 @@ async def rig(folder: Path, line: Line, *, seed: int = 1) -> AsyncIterator[Rig]:
     shelf = Shelf()
     rng = random.Random(seed)
     protocol = FramedProtocol(None, gateway_id=1, line_bytes_per_s=BAUD / 10, rng=rng)
-    device = Device("board-a", SerialLinkOpener(str(near), baud=BAUD), protocol, shelf, rng=rng)
+    device = Device("board-a", SerialLinkOpener(str(near), PortSettings(baud=BAUD)), protocol, shelf, rng=rng)
     with Cable(near, far, a_to_b=line, b_to_a=line, seed=seed) as cable:
         board = await anyio.to_thread.run_sync(power)
         table = Rig(cable, shelf, device, board, power)

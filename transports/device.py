@@ -6,8 +6,8 @@ One supervisor never waits for another: everything here is per device, and a dev
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import math
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -17,10 +17,12 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
+from transports.alarm import Alarm
 from transports.backoff import Backoff
 from transports.bell import Bell
-from transports.errors import DeviceError, LinkError, LinkNotFound, LinkTimeout, SessionLost
-from transports.link import COALESCE_BYTES, CoalescingLink, Link, LinkOpener
+from transports.errors import DeviceError, LinkError, LinkLost, LinkNotFound, LinkTimeout, SessionLost
+from transports.line_watch import LineWatch
+from transports.link import DirectLink, HotplugOpener, LineErrors, Link, LinkOpener, ResettableLink
 from transports.listed_first import ListedFirst
 from transports.protocol import (
     Answered,
@@ -35,6 +37,7 @@ from transports.protocol import (
     Listed,
     Output,
     Problem,
+    Reported,
     Request,
     RequestId,
     RequestLost,
@@ -53,13 +56,24 @@ CLOSE_DEADLINE_S: Final = 3.0
 REQUEST_DEADLINE_S: Final = 30.0
 """From the call to the answer. A session with a silent device ends earlier, by its keepalive."""
 ABSENT_DELAY_S: Final = 0.5
-"""The most between two looks for a port that is not there: a replug is a session again within a second."""
+"""The most between two looks for a port that is not there, when nobody tells that it came: a replug is a session again within a second."""
+HEARD_DELAY_S: Final = 30.0
+"""The same when somebody does: what went wrong in the telling is mended within it, and what is there is told anew."""
 STEADY_S: Final = 2.0
 """A link that lived this long was a good one; a shorter life counts as a failed attempt, or a flapping port would be opened without end."""
 DRAIN_S: Final = 1.0
 """What a lost link received before it broke is still taken, for this long."""
+VANISHED_S: Final = 0.1
+"""The same for a port that was unplugged: mostly reading has noticed before; if not, it never will."""
 MAX_UNHANDLED_BYTES: Final = 1 << 18
 """Received while the sink is busy. Reading then pauses; less would hold up keepalives and answers behind a slow store."""
+
+
+BUSY_READ_BYTES: Final = 256
+"""A read of so much tells of a busy line; less is a line or an answer, and nobody should wait for the rest of it."""
+
+LOOK_S: Final = 0.1
+"""How late a time-out of the core may be while the line is busy; a request that somebody waits for is not affected."""
 
 
 class Device:
@@ -82,13 +96,17 @@ class Device:
         self.name = name
         self._listed_first = ListedFirst(checkpoint)
         self._opener = opener
+        self._hotplug = opener if isinstance(opener, HotplugOpener) else None
         self._protocol = protocol
         self._sink = sink
         self._open_deadline_s = open_deadline_s
         self._request_deadline_s = request_deadline_s
         self._read_pause_s = read_pause_s
-        self._coalescing: CoalescingLink | None = None
-        """The open link, if it can."""
+        self._direct: DirectLink | None = None
+        """The open link, if it is one."""
+        self._resettable: ResettableLink | None = None
+        """As _direct."""
+        self._line = LineWatch()
         self._absent = Backoff(rng, max_s=ABSENT_DELAY_S)
         self._refused = Backoff(rng)
         self._link_error: LinkError | None = LinkNotFound(f"{opener.name}: not opened yet")
@@ -102,9 +120,15 @@ class Device:
         self._to_write = Bell()
         self._to_handle = Bell()
         self._to_time = Bell()
-        self._wakes_at = math.inf
-        """When the timekeeper looks again without being told."""
+        self._alarm = Alarm(self._to_time)
         self._handled = Bell()
+        self._is_handling = False
+        """The sink is being told something, or about to be: what comes now waits its turn."""
+        self._is_resting = False
+        self._look_at = 0.0
+        self._is_unsettled = False
+        """The sink wants to settle what was stored last."""
+        self._clock: Callable[[], float] = anyio.current_time
 
     @property
     def is_ready(self) -> bool:
@@ -120,6 +144,17 @@ class Device:
     def counters(self) -> Counters:
         return self._protocol.counters
 
+    @property
+    def line_errors(self) -> LineErrors | None:
+        """What the device's UARTs counted since the gateway began; None where nobody counts."""
+        return self._line.errors
+
+    async def reset_by_line(self) -> None:
+        """Reset the board by the lines of its link. Raises LinkError when there is no link, or it cannot."""
+        if self._resettable is None:
+            raise self._link_error or LinkError(f"{self._opener.name}: this kind of link cannot reset a board")
+        await self._resettable.reset()
+
     async def request(self, request: Request) -> WorkloadStatus | None:
         """The device's answer, with the status where the request has one.
 
@@ -127,10 +162,10 @@ class Device:
         its end, or after the deadline: then only the next Listed tells whether it took effect. Not to be awaited inside a DeviceSink's
         method: the answer comes after it.
         """
-        request_id = self._protocol.request(request, anyio.current_time())
+        request_id = self._protocol.request(request, self._clock())
         waiter = self._waiting[request_id] = _Waiter()
-        if self._coalescing is not None:
-            self._coalescing.coalesce(0)
+        if self._direct is not None:
+            self._direct.end_rest()
         self._touched()
         try:
             with anyio.move_on_after(self._request_deadline_s):
@@ -151,6 +186,7 @@ class Device:
 
     async def run(self) -> None:
         """Until cancelled: keep a link open and everything moving. Raises what the sink raises."""
+        self._clock = asyncio.get_running_loop().time  # the same as anyio's, which looks for its loop each time
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._handle_events)
@@ -158,6 +194,7 @@ class Device:
                 await self._keep_link()
         finally:
             self._is_ready = False
+            self._alarm.cancel()
             for request_id, waiter in self._waiting.items():
                 waiter.end(RequestLost(request_id))
 
@@ -166,13 +203,16 @@ class Device:
     async def _keep_link(self) -> None:
         while True:
             error = await self._open_and_use()
-            if isinstance(error, LinkNotFound):
-                self._refused.reset()
-                delay_s = self._absent.next_delay_s()
-            else:
+            if not isinstance(error, LinkNotFound):
                 self._absent.reset()
-                delay_s = self._refused.next_delay_s()
-            await anyio.sleep(delay_s)
+                await anyio.sleep(self._refused.next_delay_s())
+                continue
+            self._refused.reset()
+            if self._hotplug is None:
+                await anyio.sleep(self._absent.next_delay_s())
+            else:
+                with anyio.move_on_after(HEARD_DELAY_S):
+                    await self._hotplug.appeared()
 
     async def _open_and_use(self) -> LinkError:
         """Return why the link could not be opened or was lost."""
@@ -186,6 +226,7 @@ class Device:
             self._set_link_error(None)
             loss = await self._use_link(link)
         finally:
+            self._line.closed()
             with anyio.move_on_after(CLOSE_DEADLINE_S, shield=True):
                 await link.aclose()
         if anyio.current_time() - opened_at >= STEADY_S:
@@ -200,13 +241,15 @@ class Device:
 
     def _set_link_error(self, error: LinkError | None) -> None:
         self._link_error = error
-        self._to_handle.ring()
+        self._wake_handler()
 
     async def _use_link(self, link: Link) -> LinkError:
         """Pump until the link is lost: then the core ends its session, and the device is looked for again."""
         losses: list[LinkError] = []
         self._outgoing, self._is_writing = b"", False  # what was for a link before this one
-        self._coalescing = link if isinstance(link, CoalescingLink) else None
+        self._direct = link if isinstance(link, DirectLink) else None
+        self._resettable = link if isinstance(link, ResettableLink) else None
+        self._line.opened(link, self._protocol.counters, anyio.current_time())
         self._protocol.link_up(anyio.current_time())
         self._touched()
         try:
@@ -217,84 +260,151 @@ class Device:
                         await pump(link)
                     except LinkError as error:
                         losses.append(error)
-                        tasks.cancel_scope.deadline = anyio.current_time() + grace_s
+                        tasks.cancel_scope.deadline = min(tasks.cancel_scope.deadline, anyio.current_time() + grace_s)
 
                 tasks.start_soon(until_lost, self._write, DRAIN_S)
                 tasks.start_soon(until_lost, self._read, 0)
+                if self._hotplug is not None:
+                    tasks.start_soon(until_lost, self._listen, VANISHED_S)
         finally:
-            self._is_ready, self._is_writing, self._coalescing = False, False, None
+            self._is_ready, self._is_writing, self._is_resting = False, False, False
+            self._direct = self._resettable = None
             self._protocol.link_down(anyio.current_time())
             self._touched()
         return losses[0]
 
     async def _read(self, link: Link) -> None:
         while True:
-            data = await link.receive()
-            if self._coalescing is not None and len(data) >= COALESCE_BYTES:
-                self._coalescing.coalesce(0 if self._waiting else self._read_pause_s())
-            self._unhandled_bytes += len(data)
-            self._protocol.receive_data(data, anyio.current_time())
-            self._touched()
+            if self._direct is not None:
+                await self._direct.deliver(self._receive)
+            else:
+                self._receive(await link.receive())
             while self._unhandled_bytes > MAX_UNHANDLED_BYTES:
                 await self._handled.wait()
 
+    def _receive(self, data: bytes) -> float | None:
+        """How long bytes may gather now; None: until the sink has caught up."""
+        now = self._clock()
+        self._unhandled_bytes += len(data)
+        if data:
+            self._protocol.receive_data(data, now)
+            if problem := self._line.look(len(data), self._protocol.counters, now):
+                self._unhandled.append(problem)
+                self._wake_handler()
+        self._advance(now)
+        is_too_much = self._unhandled_bytes > MAX_UNHANDLED_BYTES
+        pause_s = 0.0 if is_too_much or self._waiting or len(data) < BUSY_READ_BYTES else self._read_pause_s()
+        self._is_resting = pause_s > 0 and self._direct is not None
+        if not self._is_resting or now >= self._look_at:
+            self._look_at = now + LOOK_S
+            self._rearm()
+        return None if is_too_much else pause_s
+
+    async def _listen(self, link: Link) -> None:
+        """For the end of the port, where somebody tells of it."""
+        if self._hotplug is not None:
+            raise LinkLost(f"{self._opener.name}: {await self._hotplug.vanished()}")
+
     async def _write(self, link: Link) -> None:
         while True:
-            data = self._outgoing or self._protocol.data_to_send(anyio.current_time())
+            data = self._outgoing or self._protocol.data_to_send(self._clock())
             self._outgoing, self._is_writing = b"", bool(data)
             if data:
+                self._line.sending(self._clock())
                 await link.send(data)
+                self._line.sent()
             else:
-                self._take_events()
-                self._rearm()
+                self._touched()
                 await self._to_write.wait()
 
     # -- time and events, for as long as the device is configured
 
     async def _keep_time(self) -> None:
         while True:
-            now, deadline = anyio.current_time(), self._protocol.next_deadline()
+            now, deadline = self._clock(), self._protocol.next_deadline()
             if deadline is not None and deadline <= now:
                 self._protocol.handle_deadline(now)
                 self._touched()
                 await anyio.lowlevel.checkpoint()
-                continue
-            self._wakes_at = math.inf if deadline is None else deadline
-            with anyio.move_on_after(self._wakes_at - now):
+            else:
+                self._rearm()
                 await self._to_time.wait()
 
     def _rearm(self) -> None:
-        """Wake the timekeeper for an earlier time; a later one, which is the rule, it finds when it wakes."""
+        """No timer runs while the link rests: whoever ends the rest looks at the clock."""
         deadline = self._protocol.next_deadline()
-        if deadline is not None and deadline < self._wakes_at:
+        if not self._is_resting:
+            self._alarm.set(deadline)
+        elif deadline is not None and deadline <= self._clock():
             self._to_time.ring()
+        else:
+            self._alarm.set(None)
 
     def _touched(self) -> None:
-        """The core was told something: it may want to write, to tell, and to be called at another time. Nobody is woken for nothing."""
-        if not self._is_writing and not self._outgoing:
-            self._outgoing = self._protocol.data_to_send(anyio.current_time())
-            if self._outgoing:
-                self._to_write.ring()
-        self._take_events()
+        """The core was told something."""
+        self._advance(self._clock())
         self._rearm()
 
-    def _take_events(self) -> None:
-        self._unhandled += self._protocol.events()
-        if self._unhandled or self._unhandled_bytes > MAX_UNHANDLED_BYTES // 2:
-            self._to_handle.ring()
+    def _advance(self, now: float) -> None:
+        """The core may want to tell and to write. Nobody is woken for nothing."""
+        self._take_events(now)
+        if not self._is_writing and not self._outgoing:
+            self._outgoing = self._send_now(self._protocol.data_to_send(now), now)
+            if self._outgoing:
+                self._to_write.ring()
+
+    def _send_now(self, data: bytes, now: float) -> bytes:
+        """What is left for the writer: an acknowledgement mostly needs no other task."""
+        if not data or self._direct is None:
+            return data
+        written = self._direct.send_now(data)
+        if written < len(data):
+            return data[written:]
+        return b"" if self._protocol.is_drained else self._protocol.data_to_send(now)
+
+    def _take_events(self, now: float) -> None:
+        """Output is stored at once when its turn has come, everything else and what follows it by the handler."""
+        events = self._protocol.events()
+        for number, event in enumerate(events):
+            if self._is_handling or not isinstance(event, Output):
+                self._unhandled += events[number:]
+                self._wake_handler()
+                return
+            for ordered in self._listed_first.order_output(event):
+                self._store(ordered, now)
+        if not self._is_handling:
+            self._unhandled_bytes = 0
+
+    def _store(self, output: Output, now: float) -> None:
+        if self._sink.store(self.name, output):
+            self._is_unsettled = True
+            self._wake_handler()
+        self._protocol.stored(output.checkpoint, now)
+
+    def _wake_handler(self) -> None:
+        self._is_handling = True
+        self._to_handle.ring()
 
     async def _handle_events(self) -> None:
         while True:
+            self._is_handling = True
             await self._tell_link_error()
             bytes_seen = self._unhandled_bytes
             events, self._unhandled = self._unhandled, []
+            await self._settle()
             for event in events:
                 for ordered in self._listed_first.order(event):
                     await self._handle(ordered)
             self._unhandled_bytes -= bytes_seen
             self._handled.ring()
-            if not events:
+            if not self._unhandled and not self._is_unsettled:
+                self._is_handling = False
                 await self._to_handle.wait()
+
+    async def _settle(self) -> None:
+        if self._is_unsettled:
+            self._is_unsettled = False
+            await self._sink.settle(self.name)
 
     async def _tell_link_error(self) -> None:
         error = self._link_error
@@ -305,9 +415,9 @@ class Device:
     async def _handle(self, event: Event) -> None:
         match event:
             case Output():
-                await self._sink.store(self.name, event)
-                self._protocol.stored(event.checkpoint, anyio.current_time())
+                self._store(event, self._clock())
                 self._touched()
+                await self._settle()
             case Answered() | RequestLost():
                 if waiter := self._waiting.get(event.request_id):
                     waiter.end(event)
@@ -317,7 +427,9 @@ class Device:
             case Listed():
                 self._is_ready = True
                 await self._sink.happened(self.name, event)
-            case Inventoried() | WorkloadChanged() | Text() | Away() | Returned() | Problem():
+            case Problem() if self._line.knows_better(event):
+                pass
+            case Inventoried() | Reported() | WorkloadChanged() | Text() | Away() | Returned() | Problem():
                 await self._sink.happened(self.name, event)
             case _:
                 assert_never(event)

@@ -22,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gateway.errors import GatewayError
 from gateway.kubelet.exposition import Family, Kind, Sample
-from gateway.kubelet.seams import DeviceRow, LogsUnavailable
+from gateway.kubelet.seams import DeviceRow, LogsUnavailable, PortRow, PortsUnknown
 from gateway.kubelet.server import HttpServer
 from gateway.logs.reader import LogOptions
 
@@ -215,9 +215,16 @@ class FakeLogs:
 @dataclass(frozen=True)
 class FixedDevices:
     listed: Sequence[DeviceRow]
+    ports: Sequence[PortRow] | None = ()
+    """None: nobody can tell them."""
 
     def rows(self) -> Sequence[DeviceRow]:
         return self.listed
+
+    async def unused_ports(self) -> Sequence[PortRow]:
+        if self.ports is None:
+            raise PortsUnknown("udev hangs")
+        return self.ports
 
 
 @dataclass(frozen=True)

@@ -340,6 +340,32 @@ async def test_a_pulled_cable_shows_at_once_and_a_loose_one_does_not_flood() -> 
         assert lab.api.reasons()[-2:] == ["DeviceDisconnected", "DeviceConnected"]
 
 
+async def test_a_board_that_leaves_to_restart_is_not_told_as_a_pulled_cable() -> None:
+    lab = Lab()
+    async with lab.running():
+        uid = await lab.create(pod())
+        lab.devices.unplug(restarting=True)
+        await idle()
+        assert lab.api.condition(uid, "Ready")["reason"] == "DeviceRestarting"
+        lab.devices.unplug(connected=True)
+        await lab.clock.turn(LINK_HOLD_S + 1)
+        assert lab.api.condition(uid, "Ready")["status"] == "True"
+        assert not {"DeviceDisconnected", "DeviceConnected"} & set(lab.api.reasons())
+
+
+async def test_a_restart_that_does_not_end_is_told_as_what_it_is_when_its_time_is_over() -> None:
+    lab = Lab()
+    async with lab.running():
+        uid = await lab.create(pod())
+        lab.devices.unplug(restarting=True, changes_at=lab.clock.now() + 6)
+        await idle()
+        assert lab.api.condition(uid, "Ready")["reason"] == "DeviceRestarting"
+        lab.devices.is_restarting, lab.devices.connection_changes_at = False, None  # nobody says so: time has passed
+        await lab.clock.turn(7)
+        assert lab.api.condition(uid, "Ready")["reason"] == "DeviceDisconnected"
+        assert lab.api.reasons()[-1] == "DeviceDisconnected"
+
+
 async def test_a_foreign_write_on_our_condition_is_put_right_and_other_conditions_stay() -> None:
     lab = Lab()
     async with lab.running():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from gateway.kube.errors import (
     error_from_answer,
 )
 from gateway.kube.watch import LineSplitter, LineTooLong, WatchKind
+from gateway.tests.endpoint_fakes import Authority
 from gateway.tests.kube_server import Answer, WatchAnswer, kube_server, kubeconfig
 
 POD = "/api/v1/namespaces/n/pods/p"
@@ -308,3 +311,22 @@ async def test_connecting_loads_no_typed_model(tmp_path: Path) -> None:
     path = kubeconfig(tmp_path, "http://127.0.0.1:1")
     process = await anyio.run_process([sys.executable, "-c", code, str(path)])
     assert process.stdout.decode().strip() == "[]"
+
+
+async def test_a_key_in_the_kubeconfig_is_copied_nowhere_and_one_beside_it_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    pair = Authority(tmp_path, "ca").client("system:node:pi", "system:nodes")
+    held = {
+        f"client-{kind}-data": base64.b64encode(path.read_bytes()).decode()
+        for kind, path in (("certificate", pair.cert), ("key", pair.key))
+    }
+    async with await KubeApi.connect(str(kubeconfig(tmp_path, "https://127.0.0.1:1", **held))) as api:
+        assert list(temporary.iterdir()) == []
+        assert api.key_file is None
+    beside = {"client-certificate": str(pair.cert), "client-key": str(pair.key)}
+    async with await KubeApi.connect(str(kubeconfig(tmp_path, "https://127.0.0.1:1", **beside))) as api:
+        assert api.key_file == pair.key

@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from gateway.devices.ledger import Entry, Ledger, LedgerFailed
+from gateway.devices.ledger import Entry, KnownBoard, Ledger, LedgerFailed
 
 ENTRY = Entry(uid="u1", container="main", gen=1, namespace="default", pod="hello", device="board-a", wid=7, state="intended")
 
@@ -21,6 +21,17 @@ async def test_an_attempt_is_there_after_reopening(tmp_path: Path) -> None:
     # The first one is still open: this is what a kill leaves behind.
     assert Ledger(tmp_path / "state" / "ledger.sqlite").entries() == [
         replace(ENTRY, state="running", slot=2, epoch=0xFFFFFFFF, start_off=2**40, started_at=1.5)
+    ]
+
+
+async def test_the_board_that_answered_last_is_remembered(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    await ledger.put_board(KnownBoard("board-a", "00aa", "port 1-1"))
+    await ledger.put_board(KnownBoard("board-b", "00bb", "", ""))
+    await ledger.put_board(KnownBoard("board-a", "00cc", "0403:6001 A5 interface 0", "1-1"))
+    assert Ledger(tmp_path / "ledger.sqlite").boards() == [
+        KnownBoard("board-a", "00cc", "0403:6001 A5 interface 0", "1-1"),
+        KnownBoard("board-b", "00bb", ""),
     ]
 
 

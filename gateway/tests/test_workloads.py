@@ -7,15 +7,16 @@ from pathlib import Path
 import anyio
 import pytest
 
-from gateway.devices.board import Hook
+from gateway.devices.board import Hook, LineReset
 from gateway.devices.identity import workload_id, workload_tag
 from gateway.devices.ladder import STEP_DEADLINE_S
 from gateway.devices.ledger import Ledger
+from gateway.logs.store import AttemptKey
 from gateway.pods.seams import AdmissionRejected, AttemptState, Claims, StartRefused
 from gateway.tests.desk import OTHER, UID, WID, Desk, desk, entry
 from gateway.tests.fake_device import BUSY, REQUEST_DEADLINE_S, FakeDevice
 from gateway.tests.warped_time import WarpedLoop
-from transports.errors import DeviceError
+from transports.errors import DeviceError, LinkError
 from transports.protocol import Reboot, RemoveWorkload, Request, StartWorkload, StopWorkload, WorkloadState, WorkloadStatus
 
 
@@ -26,7 +27,8 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
 
 def asked(device: FakeDevice, kind: type[Request]) -> list[tuple[int, int]]:
     """(wid, gen) of every request of this kind that the device got."""
-    return [(request.wid, request.gen) for request in device.asked if isinstance(request, kind) and not isinstance(request, Reboot)]
+    runs = (request for request in device.asked if isinstance(request, StartWorkload | StopWorkload | RemoveWorkload))
+    return [(request.wid, request.gen) for request in runs if isinstance(request, kind)]
 
 
 # -- starting
@@ -279,7 +281,7 @@ async def test_only_the_last_attempts_are_kept(tmp_path: Path) -> None:
             await table.exited()
             await table.handled()
         assert [held.gen for held in table.ledger.entries()] == [4, 5, 6, 7, 8]
-        assert sorted(info.key.gen for info in table.logs.rings() if hasattr(info.key, "gen")) == [4, 5, 6, 7, 8]
+        assert sorted(info.key.gen for info in table.logs.rings() if isinstance(info.key, AttemptKey)) == [4, 5, 6, 7, 8]
 
 
 # -- slots
@@ -401,6 +403,40 @@ async def test_a_ladder_of_a_board_that_ignores_everything_is_climbed_in_order(t
         assert ended.reason == "DeviceRebooted"
         await table.handled()
         assert not table.boards["dev"].is_dirty
+
+
+async def test_a_board_may_be_reset_by_its_modem_lines(tmp_path: Path) -> None:
+    device = FakeDevice("dev")
+
+    async def pulse() -> None:
+        device.reset(2)
+        device.join()
+
+    async with desk(tmp_path, device, reset_hook=LineReset(pulse)) as table:
+        device.join()
+        await table.handled()
+        await table.start()
+        device.deaf_to |= {StopWorkload, Reboot}
+        await table.stop(grace_s=5.0)
+        ended = await table.exited()
+        assert ended.reason == "DeviceRebooted"
+        assert not table.boards["dev"].is_dirty
+
+
+async def test_lines_that_cannot_reset_are_told_and_the_ladder_goes_on(tmp_path: Path) -> None:
+    device = FakeDevice("dev")
+
+    async def pulse() -> None:
+        raise LinkError("port: the port has no modem lines")
+
+    async with desk(tmp_path, device, reset_hook=LineReset(pulse)) as table:
+        device.join()
+        await table.handled()
+        await table.start()
+        device.deaf_to |= {StopWorkload, Reboot}
+        await table.stop(grace_s=5.0)
+        await table.until(lambda: table.boards["dev"].trouble == "port: the port has no modem lines")
+        await table.until(lambda: table.boards["dev"].is_dirty)
 
 
 async def test_a_ghost_that_ends_by_itself_leaves_a_clean_board(tmp_path: Path) -> None:

@@ -7,24 +7,30 @@ import fcntl
 import os
 import resource
 import termios
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import pytest
 import serial
 import serial_asyncio
+from anyio import wait_all_tasks_blocked
+from anyio.lowlevel import checkpoint
 
+from transports.baud import check_achieved
+from transports.driver import DurationS
 from transports.errors import LinkBusy, LinkError, LinkLost, LinkNotFound, LinkPermissionDenied
-from transports.link import COALESCE_BYTES, CoalescingLink
-from transports.serial import SerialLinkOpener
-from transports.tests.contract.link_contract import opened, read_exactly
-from transports.tests.contract.pty_end import PtyEnd
+from transports.link import CountingLink, DirectLink, ResettableLink
+from transports.rs485 import Rs485
+from transports.serial import FULL_READ_BYTES, SerialLinkOpener
+from transports.serial_options import PortSettings
+from transports.testing.link_contract import opened, read_exactly
+from transports.tests.pty_end import PtyEnd
 from transports.tty_line import open_error, settle_line
 
+OPEN_HOOKS = ("_reset_input_buffer", "_update_dtr_state", "_update_rts_state")
 IFLAG, OFLAG, CFLAG, LFLAG, _, OSPEED, CC = range(7)
 
 
@@ -36,12 +42,12 @@ def end() -> Iterator[PtyEnd]:
 
 
 def test_the_hooks_into_the_libraries_still_exist() -> None:
-    """_Port and _Stream override or call these; a new release that drops one would silently lose boot text or block the loop."""
-    for hook in ("_reset_input_buffer", "open", "read", "write", "flush", "close", "fileno"):
+    """_Port and SerialStream override or call these; a new release that drops one would silently lose boot text or block the loop."""
+    for hook in (*OPEN_HOOKS, "open", "read", "write", "flush", "close", "fileno"):
         assert callable(getattr(serial.Serial, hook))
     for hook in ("abort", "flush", "pause_reading", "resume_reading", "set_write_buffer_limits"):
         assert callable(getattr(serial_asyncio.SerialTransport, hook))
-    assert "_reset_input_buffer" in serial.Serial.open.__code__.co_names
+    assert set(OPEN_HOOKS) <= set(serial.Serial.open.__code__.co_names)
 
 
 async def test_the_line_is_raw_and_closing_it_resets_no_board(end: PtyEnd) -> None:
@@ -55,39 +61,157 @@ async def test_the_line_is_raw_and_closing_it_resets_no_board(end: PtyEnd) -> No
     assert attributes[OSPEED] == termios.B115200
 
 
+async def test_a_port_that_echoed_does_so_no_more_from_its_opening_on() -> None:
+    """A new tty echoes, and a board's boot log would come back into its own shell."""
+    master, slave = os.openpty()
+    try:
+        async with opened(SerialLinkOpener(os.ttyname(slave))) as link:
+            os.write(master, b"login: ")
+            assert await read_exactly(link, 7) == b"login: "
+            os.set_blocking(master, False)
+            with pytest.raises(BlockingIOError):
+                os.read(master, 1)
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
 async def test_a_custom_baud_rate_is_set_once_and_works(end: PtyEnd) -> None:
-    async with opened(SerialLinkOpener(end.path, baud=74880)) as link:
+    async with opened(SerialLinkOpener(end.path, PortSettings(baud=74880))) as link:
         await end.send(b"rom text")
         assert await read_exactly(link, 8) == b"rom text"
         assert speed_of(end.path) == 74880
 
 
+class Taker:
+    """Who a link delivers to."""
+
+    def __init__(self, pause_s: float | None = 0.0) -> None:
+        self.pause_s = pause_s
+        self.taken: list[bytes] = []
+        self._news = anyio.Event()
+
+    def __call__(self, data: bytes) -> float | None:
+        self.taken.append(data)
+        self._news.set()
+        return self.pause_s
+
+    async def until(self, count: int) -> None:
+        while len(self.taken) < count:
+            self._news = anyio.Event()
+            await self._news.wait()
+
+
+async def hung_up(link: DirectLink) -> None:
+    while link.send_now(b"anybody?"):
+        await checkpoint()
+
+
+@asynccontextmanager
+async def delivering(end: PtyEnd, taker: Taker) -> AsyncIterator[DirectLink]:
+    async with opened(SerialLinkOpener(end.path)) as link, anyio.create_task_group() as tasks:
+        assert isinstance(link, DirectLink)
+        tasks.start_soon(link.deliver, taker)
+        yield link
+        tasks.cancel_scope.cancel()
+
+
 async def test_a_busy_port_rests_and_is_read_at_once_when_somebody_waits(end: PtyEnd) -> None:
-    async with opened(SerialLinkOpener(end.path)) as link:
-        assert isinstance(link, CoalescingLink)
-        link.coalesce(3600)
-        await end.send(b"x" * COALESCE_BYTES)
-        assert await read_exactly(link, COALESCE_BYTES) == b"x" * COALESCE_BYTES
+    taker = Taker(pause_s=3600)
+    async with delivering(end, taker) as link:
+        await end.send(b"log")
+        await taker.until(1)
         await end.send(b"answer")
         with pytest.raises(TimeoutError), anyio.fail_after(0.05):
-            await link.receive()
-        link.coalesce(0)
-        assert await read_exactly(link, 6) == b"answer"
+            await taker.until(2)
+        taker.pause_s = 0.0
+        link.end_rest()
+        assert taker.taken == [b"log", b"answer"]
+        await end.send(b"more")
+        await taker.until(3)
 
 
-async def test_a_short_read_is_no_reason_to_rest(end: PtyEnd) -> None:
+async def test_a_rest_ends_by_itself_and_a_line_that_fell_silent_is_told(end: PtyEnd) -> None:
+    taker = Taker(pause_s=0.02)
+    async with delivering(end, taker):
+        await end.send(b"log")
+        await taker.until(1)
+        taker.pause_s = 0.0
+        await taker.until(2)
+        await end.send(b"later")
+        await taker.until(3)
+        assert taker.taken == [b"log", b"", b"later"]
+
+
+async def test_all_that_gathered_in_a_rest_comes_in_one_piece(end: PtyEnd) -> None:
+    taker = Taker(pause_s=3600)
+    async with delivering(end, taker) as link:
+        await end.send(b"log")
+        await taker.until(1)
+        gathered = bytes(range(256)) * 40  # several reads of a tty
+        await end.send(gathered)
+        while sum(map(len, taker.taken[1:])) < len(gathered):
+            link.end_rest()  # the kernel may still be moving it
+            await checkpoint()
+        assert b"".join(taker.taken[1:]) == gathered
+        assert max(map(len, taker.taken[1:])) > FULL_READ_BYTES
+
+
+async def test_what_comes_when_the_owner_has_enough_is_kept_for_later(end: PtyEnd) -> None:
+    full, taker = Taker(pause_s=None), Taker()
     async with opened(SerialLinkOpener(end.path)) as link:
-        assert isinstance(link, CoalescingLink)
-        link.coalesce(3600)
-        for line in (b"one line\n", b"and another\n"):
-            await end.send(line)
-            assert await read_exactly(link, len(line)) == line
+        assert isinstance(link, DirectLink)
+        await end.send(b"one")
+        await link.deliver(full)
+        await end.send(b"two")
+        await wait_all_tasks_blocked()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(link.deliver, taker)
+            await taker.until(1)
+            tasks.cancel_scope.cancel()
+    assert full.taken + taker.taken == [b"one", b"two"]
 
 
-@pytest.mark.parametrize("baud", [0, -9600, 12_000_001])
-def test_an_impossible_baud_rate_is_refused_before_anything_is_opened(baud: int) -> None:
-    with pytest.raises(ValueError, match=f"{baud} baud is not within"):
-        SerialLinkOpener("/dev/ttyUSB0", baud=baud)
+async def test_what_the_owner_raises_comes_out_of_deliver(end: PtyEnd) -> None:
+    def refuse(data: bytes) -> float | None:
+        raise ZeroDivisionError(data)
+
+    async with opened(SerialLinkOpener(end.path)) as link:
+        assert isinstance(link, DirectLink)
+        await end.send(b"x")
+        with pytest.raises(ZeroDivisionError):
+            await link.deliver(refuse)
+
+
+async def test_a_port_that_hangs_up_while_it_rests_is_lost(end: PtyEnd) -> None:
+    taker = Taker(pause_s=0.02)
+    async with opened(SerialLinkOpener(end.path)) as link, anyio.create_task_group() as tasks:
+        assert isinstance(link, DirectLink)
+
+        async def hear_of_the_loss(link: DirectLink) -> None:
+            with pytest.raises(LinkLost):
+                await link.deliver(taker)
+
+        tasks.start_soon(hear_of_the_loss, link)
+        await end.send(b"log")
+        await taker.until(1)
+        taker.pause_s = 0.0
+        await end.hang_up()
+        await hung_up(link)
+
+
+async def test_what_the_port_takes_at_once_needs_no_waiting(end: PtyEnd) -> None:
+    async with opened(SerialLinkOpener(end.path)) as link:
+        assert isinstance(link, DirectLink)
+        assert link.send_now(b"ack") == 3
+        assert await end.receive() == b"ack"
+        taken = 0
+        while size := link.send_now(b"x" * 4096):
+            taken += size
+        arrived = 0
+        while arrived < taken:  # a full port took nothing and lost nothing
+            arrived += len(await end.receive())
+        assert arrived == taken
 
 
 def test_a_line_that_runs_at_another_rate_is_refused_with_both_rates(end: PtyEnd) -> None:
@@ -99,6 +223,56 @@ def test_a_line_that_runs_at_another_rate_is_refused_with_both_rates(end: PtyEnd
             settle_line(fd, "port", 3_500_000)
     finally:
         os.close(fd)
+
+
+def test_a_rate_that_is_off_by_more_than_one_sides_share_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    check_achieved("port", 921600, 923077)
+    assert not caplog.records
+    check_achieved("port", 100_000, 102_500)
+    assert caplog.messages == ["baud rate is off by 2.5 %"]
+
+
+async def test_hardware_flow_control_is_set(end: PtyEnd) -> None:
+    async with opened(SerialLinkOpener(end.path, PortSettings(flow_control="rtscts"))) as link:
+        assert line_of(end.path)[CFLAG] & termios.CRTSCTS
+        await end.send(b"flows")
+        assert await read_exactly(link, 5) == b"flows"
+
+
+async def test_a_port_that_cannot_do_rs485_is_refused_and_free_again(end: PtyEnd) -> None:
+    with pytest.raises(LinkError, match=f"{end.path}: the port's driver has no RS-485 mode"):
+        await SerialLinkOpener(end.path, PortSettings(rs485=Rs485())).open()
+    async with opened(SerialLinkOpener(end.path)):
+        pass
+
+
+async def test_a_port_without_modem_lines_opens_and_tells_that_it_cannot_reset(end: PtyEnd) -> None:
+    async with opened(SerialLinkOpener(end.path, PortSettings(modem_lines="esp-autoreset"))) as link:
+        assert isinstance(link, ResettableLink)
+        with pytest.raises(LinkError, match=f"{end.path}: the port has no modem lines"):
+            await link.reset()
+        await end.send(b"alive")
+        assert await read_exactly(link, 5) == b"alive"
+
+
+async def test_a_board_whose_lines_are_no_reset_is_not_reset(end: PtyEnd) -> None:
+    async with opened(SerialLinkOpener(end.path)) as link:
+        assert isinstance(link, ResettableLink)
+        with pytest.raises(LinkError, match="modemLines: leave is no way to reset a board"):
+            await link.reset()
+
+
+async def test_a_port_that_counts_nothing_has_no_line_errors(end: PtyEnd) -> None:
+    async with opened(SerialLinkOpener(end.path)) as link:
+        assert isinstance(link, CountingLink)
+        assert link.line_errors() is None
+
+
+async def test_what_would_only_be_quicker_is_no_reason_not_to_open(end: PtyEnd, caplog: pytest.LogCaptureFixture) -> None:
+    async with opened(SerialLinkOpener(end.path, PortSettings(latency_timer=DurationS(0.002)))):
+        assert caplog.messages == ["latency timer of the port is not set"]
+    async with opened(SerialLinkOpener(end.path, PortSettings(low_latency=True))):
+        pass
 
 
 @pytest.mark.parametrize(

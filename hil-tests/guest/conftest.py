@@ -1,0 +1,69 @@
+"""The fixtures of the tests on real kernel drivers: one guest for the whole run, and what one test puts up in it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import needs
+import pytest
+from guest.machine import Guest
+from guest.stand import Stand
+from processes import Process, Reaper
+
+PRELOAD: Final = (
+    "anyio._backends._asyncio",
+    "gateway.app",
+    "gateway.cli.run",
+    "gateway.cli.get",
+    "gateway.cli.logs",
+    "transports.serial_driver",
+    "transports.protocols.framed_driver",
+    "transports.discovery.udev",
+    "guest.bare_usb",
+    "guest.gadget",
+    "guest.gateway",
+    "guest.held_link",
+    "guest.inside",
+    "guest.tty",
+)
+"""What most tests run: a second of the machine is half a minute of the guest, which spends it while the first test is set up."""
+
+
+TIMEOUT_S: Final = 300
+"""The first test boots the guest."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
+
+
+@pytest.fixture(scope="session")
+def guest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    """One boot for the whole run. A test leaves it as it found it; `stand` does that for it."""
+    needs.need("guest")
+    folder = tmp_path_factory.mktemp("guest")
+    reaper = Reaper()
+    running = Guest(folder, reaper, PRELOAD)
+    yield running
+    running.close()
+    reaper.close()
+    if request.session.testsfailed:
+        print(f"\nthe guest's console is in {folder}", file=sys.stderr)
+    else:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def stand(guest: Guest, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stand]:
+    """Adapters, boards and gateways for one test: stand.usb_serial("S1"), stand.board(...), stand.gateway({...})."""
+    started: list[Process] = []
+    made = Stand(guest, tmp_path, started)
+    yield made
+    made.clear()

@@ -1,0 +1,154 @@
+"""What a USB link promises beyond the contract: bursts that end, buffers that are bounded, stalls that lose nothing, a close that ends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from transports import usb_link
+from transports.errors import LinkLost, LinkTimeout
+from transports.testing.link_contract import opened, read_exactly
+from transports.tests.fake_libusb import FIFO_BYTES, IN, OUT
+from transports.tests.usb_rig import FakeFarEnd, FixedPlace
+from transports.usb import BulkPipe
+from transports.usb_bursts import TRANSFER_BYTES
+from transports.usb_link import UsbLinkOpener
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def far() -> FakeFarEnd:
+    return FakeFarEnd()
+
+
+@pytest.fixture
+def opener(far: FakeFarEnd) -> UsbLinkOpener:
+    return UsbLinkOpener(FixedPlace("port 1-1.3"), far.open_pipe)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    yield
+    assert not {"read port 1-1.3", "write port 1-1.3"} & {thread.name for thread in threading.enumerate()}
+
+
+def test_an_interface_is_part_of_the_name(far: FakeFarEnd) -> None:
+    assert UsbLinkOpener(FixedPlace("port 1-1.3"), far.open_pipe, interface=2).name == "port 1-1.3, interface 2"
+
+
+@pytest.mark.parametrize(
+    ("burst_bytes", "transfers"),
+    [(511, [511]), (512, [512, 0]), (TRANSFER_BYTES + 512, [TRANSFER_BYTES, 512, 0])],
+)
+async def test_a_burst_of_whole_packets_is_followed_by_an_empty_one(
+    opener: UsbLinkOpener, far: FakeFarEnd, burst_bytes: int, transfers: list[int]
+) -> None:
+    async with opened(opener) as link:
+        await link.send(bytes(burst_bytes))
+        assert await read_exactly(far, burst_bytes) == bytes(burst_bytes)
+    assert [len(each) for each in far.device.out_transfers] == transfers
+
+
+async def test_nothing_sent_is_nothing_on_the_bus(opener: UsbLinkOpener, far: FakeFarEnd) -> None:
+    async with opened(opener) as link:
+        await link.send(b"")
+    assert far.device.out_transfers == []
+
+
+async def test_who_does_not_receive_holds_the_device_up(far: FakeFarEnd) -> None:
+    opener = UsbLinkOpener(FixedPlace("port 1-1.3"), far.open_pipe, max_buffers=2)
+    data = bytes(range(256)) * 1024
+    async with opened(opener) as link:
+        await far.send(data)
+        first = await link.receive(1)
+        with far.device.changed:
+            assert sum(map(len, far.device.to_host)) >= len(data) - 4 * TRANSFER_BYTES
+        assert first + await read_exactly(link, len(data) - 1) == data
+
+
+@pytest.mark.parametrize("endpoint", [IN, OUT])
+async def test_a_stall_in_the_middle_loses_nothing(opener: UsbLinkOpener, far: FakeFarEnd, endpoint: int) -> None:
+    data = bytes(range(4)) * FIFO_BYTES  # so much more than the far end keeps that the sender still sends when the stall comes
+    async with opened(opener) as link, anyio.create_task_group() as tasks:
+        tasks.start_soon(link.send, data)
+        await far.send(data[:64])
+        assert await read_exactly(link, 64) == data[:64]
+        await anyio.to_thread.run_sync(far.device.await_full)
+        far.device.stall(endpoint)
+        await far.send(data[64:])
+        assert await read_exactly(far, len(data)) == data
+        assert await read_exactly(link, len(data) - 64) == data[64:]
+    assert f"clear {endpoint:02x}" in far.device.log
+
+
+async def test_a_device_that_stalls_for_ever_is_a_lost_link(opener: UsbLinkOpener, far: FakeFarEnd) -> None:
+    async with opened(opener) as link:
+        far.device.stall(IN, times=1000)
+        with pytest.raises(LinkLost, match=r"^port 1-1.3: stalled$"):
+            await link.receive()
+        with pytest.raises(LinkLost, match=r"^port 1-1.3: stalled$"):
+            await link.send(b"x")
+
+
+async def test_a_bug_in_a_thread_is_raised_and_not_swallowed(opener: UsbLinkOpener, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(pipe: BulkPipe, buffer: object) -> int:
+        raise AssertionError("a bug")
+
+    monkeypatch.setattr(BulkPipe, "read", fail)
+    async with opened(opener) as link:
+        with pytest.raises(AssertionError, match="a bug"):
+            await link.receive()
+
+
+async def test_a_close_that_hangs_is_left_behind_and_waited_for_by_the_next_open(
+    far: FakeFarEnd, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(usb_link, "CLOSE_DEADLINE_S", 0.05)
+    opener = UsbLinkOpener(FixedPlace("port 1-1.3"), far.open_pipe, open_deadline_s=0.05)
+    may_end = threading.Event()
+    interrupt = BulkPipe.interrupt
+
+    def hang(pipe: BulkPipe) -> None:
+        may_end.wait()
+        interrupt(pipe)
+
+    monkeypatch.setattr(BulkPipe, "interrupt", hang)
+    link = await opener.open()
+    with caplog.at_level(logging.WARNING):
+        await link.aclose()
+    assert "USB device hangs in close; left to the operating system" in caplog.messages
+    with pytest.raises(LinkTimeout, match="did not end close within"):
+        await opener.open()
+    may_end.set()
+    monkeypatch.setattr(BulkPipe, "interrupt", interrupt)
+    monkeypatch.setattr(opener, "_open_deadline_s", 5.0)
+    async with opened(opener) as again:
+        await again.send(b"free")
+        assert await read_exactly(far, 4) == b"free"
+
+
+async def test_an_open_that_nobody_waits_for_gives_the_device_back(far: FakeFarEnd, monkeypatch: pytest.MonkeyPatch) -> None:
+    may_open = threading.Event()
+
+    def slow(node: str, name: str) -> BulkPipe:
+        may_open.wait()
+        return far.open_pipe(node, name)
+
+    opener = UsbLinkOpener(FixedPlace("port 1-1.3"), slow, open_deadline_s=0.05)
+    with pytest.raises(LinkTimeout):
+        await opener.open()
+    may_open.set()
+    monkeypatch.setattr(opener, "_open_deadline_s", 5.0)
+    async with opened(opener):
+        assert far.device.log == ["claim 0", "release 0", "close", "claim 0"]
