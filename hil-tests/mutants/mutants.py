@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import hypothesis
 import pytest
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
@@ -99,6 +100,9 @@ def preload() -> None:
     plugins = [plugin.module for plugin in importlib.metadata.entry_points(group="pytest11")]
     for name in (*PRELOADED, *plugins):
         importlib.import_module(name)
+    # Nobody reads the smallest example of a mutant.
+    hypothesis.settings.register_profile("mutants", phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate], database=None)
+    hypothesis.settings.load_profile("mutants")
     gc.freeze()  # pytest collects garbage at its end, and a child need not look at all this
 
 
