@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, ValidationError, model_validator
 
+from gateway.config_links import ConfiguredLink, LinkDefaults, Protocol, with_defaults
+from gateway.config_problems import Section, path_of, problems_of
 from gateway.config_values import (
     Address,
     Argv,
     Deadline,
+    DeviceId,
     DurationS,
     Keepalive,
     Labels,
@@ -25,9 +27,9 @@ from gateway.config_values import (
     Name,
     NodeName,
     Resources,
-    SimulatedRing,
     Taint,
     Text,
+    VidPid,
 )
 from gateway.errors import ConfigError
 
@@ -35,15 +37,9 @@ API_VERSION: Final = "wirelet.dev/v1alpha1"
 KIND: Final = "GatewayConfiguration"
 MAX_SLOTS: Final = 31
 """A LOG record's source has five bits for the slot, and slot 31 is the device itself."""
-MAX_SHOWN: Final = 100
-"""Characters of a refused value in a message."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=False, strict=False)
-
-
-class NodeSection(_Section):
+class NodeSection(Section):
     name: NodeName
     """The Node's name; the credentials must be those of system:node:<name>."""
     address: Address = "127.0.0.1"
@@ -56,13 +52,13 @@ class NodeSection(_Section):
     operating_system: Literal["linux", "windows"] = "linux"
 
 
-class ClusterSection(_Section):
+class ClusterSection(Section):
     kubeconfig: Text
     namespace: Name | None = None
     """Only pods of this namespace; null for all."""
 
 
-class ServerSection(_Section):
+class ServerSection(Section):
     address: Address = "0.0.0.0"
     port: int = Field(default=10250, ge=0, le=65535)
     """0 takes a free one, for tests."""
@@ -78,31 +74,32 @@ class ServerSection(_Section):
         return self
 
 
-class LogsSection(_Section):
+class LogsSection(Section):
     budget: LogSize = 64 * 2**20
     """Bytes of memory for all rings together."""
     ring: LogSize = 4 * 2**20
     """The most that one container's ring takes of it."""
 
 
-class HookSection(_Section):
+class HookSection(Section):
     command: Argv
     """argv; it is run without a shell, with WIRELET_DEVICE in its environment."""
     deadline: Deadline = 10.0
 
 
-class PowerSection(_Section):
+class PowerSection(Section):
     cycle: HookSection
 
 
-class HooksSection(_Section):
+class HooksSection(Section):
     reset: HookSection | None = None
     power: PowerSection | None = None
 
 
-class ClassSection(_Section):
+class ClassSection(Section):
     name: Name
-    protocol: Literal["framed"] = "framed"
+    protocol: Protocol = "framed"
+    """The name of the driver."""
     slots: int = Field(default=1, ge=1, le=MAX_SLOTS)
     """Workloads at once on each device."""
     shared: bool = False
@@ -110,39 +107,23 @@ class ClassSection(_Section):
     grace: DurationS = 30.0
     """How long a device may be away before its slots leave allocatable."""
     keepalive: Keepalive = 1.0
+    vid_pids: tuple[VidPid, ...] = ()
+    """Further USB ids of the same board, which it has for a while: its boot modes."""
     hooks: HooksSection = HooksSection()
+    link: LinkDefaults = Field(default_factory=dict)
+    """Options that the links of its devices have when they do not say otherwise, below the name of the link."""
 
 
-class SerialSection(_Section):
-    path: Text
-    baud: int = Field(default=115200, ge=50, le=20_000_000)
-
-
-class SimulatedSection(_Section):
-    seed: int = Field(default=0, ge=0)
-    accept: Literal["any"] | None = None
-    """any: an unknown image prints its arguments and stays up."""
-    ring: SimulatedRing = 16384
-
-
-class LinkSection(_Section):
-    serial: SerialSection | None = None
-    simulated: SimulatedSection | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> LinkSection:
-        if (self.serial is None) == (self.simulated is None):
-            raise ValueError("needs exactly one of: serial, simulated")
-        return self
-
-
-class DeviceSection(_Section):
+class DeviceSection(Section):
     name: Name
     class_: str = Field(alias="class")
-    link: LinkSection
+    device_id: DeviceId | None = None
+    """Which board may answer, by its HELLO; `any`: whichever does. Without it the first one that did, where the link names a board."""
+    link: ConfiguredLink
+    """The key below it names the driver, which says what may stand there: transports.driver."""
 
 
-class Configuration(_Section):
+class Configuration(Section):
     """The whole file. cluster and server are absent in standalone mode."""
 
     api_version: Literal["wirelet.dev/v1alpha1"] = "wirelet.dev/v1alpha1"
@@ -157,6 +138,11 @@ class Configuration(_Section):
     """The ledger and keys. Default /var/lib/wirelet, or XDG_STATE_HOME/wirelet."""
     classes: tuple[ClassSection, ...] = ()
     devices: tuple[DeviceSection, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_defaults(cls, document: Any) -> Any:
+        return with_defaults(document)
 
     @model_validator(mode="after")
     def _references(self) -> Configuration:
@@ -186,12 +172,12 @@ def _two_on_one_port(devices: tuple[DeviceSection, ...]) -> list[tuple[str, str]
     seen: dict[str, int] = {}
     problems = []
     for index, device in enumerate(devices):
-        if device.link.serial is None:
+        port = device.link.port
+        if port is None:
             continue
-        path = device.link.serial.path
-        if path in seen:
-            problems.append((f"devices[{index}].link.serial.path", f"{path} is already the port of devices[{seen[path]}]"))
-        seen.setdefault(path, index)
+        if port in seen:
+            problems.append((f"devices[{index}].link.{device.link.driver}", f"{port} is already the port of devices[{seen[port]}]"))
+        seen.setdefault(port, index)
     return problems
 
 
@@ -233,7 +219,7 @@ def check(document: dict[str, Any]) -> Configuration:
     try:
         return Configuration.model_validate(document)
     except ValidationError as error:
-        raise ConfigError([(_path(item["loc"]), _message(dict(item))) for item in error.errors()]) from error
+        raise ConfigError([(path_of(location), message) for location, message in problems_of(error, Configuration)]) from error
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -260,69 +246,3 @@ def _document(text: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ConfigError([("", f"must be a mapping with apiVersion: {API_VERSION} and kind: {KIND}")])
     return document
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    path = ""
-    for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    return path
-
-
-def _message(problem: dict[str, Any]) -> str:
-    shown = _shown(problem["input"])
-    match problem["type"]:
-        case "extra_forbidden":
-            return f"unknown key; allowed here: {', '.join(_allowed(problem['loc'][:-1]))}"
-        case "missing":
-            return "is required"
-        case "value_error":
-            return str(problem["ctx"]["error"])
-        case "literal_error":
-            return f"must be {problem['ctx']['expected']}, not {shown}"
-        case "int_parsing" | "int_type" | "int_from_float":
-            return f"must be a whole number, not {shown}"
-        case "string_type":
-            return f"must be text, not {shown}"
-        case "tuple_type":
-            return f"must be a list, not {shown}"
-        case "bool_parsing" | "bool_type":
-            return f"must be true or false, not {shown}"
-        case "model_type" | "model_attributes_type" | "dict_type":
-            return f"must be a mapping with keys such as {', '.join(_allowed(problem['loc'])) or 'name: value'}, not {shown}"
-        case "greater_than_equal" | "less_than_equal":
-            return f"must be {problem['msg'].removeprefix('Input should be ')}, not {shown}"
-        case _:
-            return f"{problem['msg'][0].lower()}{problem['msg'][1:]}, not {shown}"
-
-
-def _shown(value: object) -> str:
-    """One short piece of a line, whatever stands there: a few lines of YAML can hold a billion values."""
-    match value:
-        case dict():
-            return "a mapping"
-        case list() | tuple():
-            return "a list"
-        case _:
-            text = repr(value)
-            return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
-
-
-def _allowed(location: tuple[int | str, ...]) -> list[str]:
-    """The keys of the section at location."""
-    model: type[BaseModel] = Configuration
-    for part in location:
-        if isinstance(part, int):
-            continue
-        field = next(field for name, field in model.model_fields.items() if (field.alias or name) == part)
-        found = _models(field.annotation)
-        if not found:
-            return []  # a mapping whose keys are the user's
-        model = found[0]
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in getattr(annotation, "__args__", ()) for model in _models(argument)]

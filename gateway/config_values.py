@@ -21,8 +21,6 @@ DEADLINE_S: Final = (0.1, 3600.0)
 MAX_GRACE_S: Final = 365 * 24 * 3600.0
 LOG_BYTES: Final = (64 * 2**10, 2**40)
 """From one segment of a ring."""
-SIMULATED_RING_BYTES: Final = (2**10, 2**24)
-"""What transports.simulated takes."""
 
 _DURATION: Final = re.compile(r"(?:(\d+(?:\.\d+)?)(ms|s|m|h))+", re.ASCII)
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -31,6 +29,9 @@ _SIZE: Final = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)(Ki|Mi|Gi|Ti|k|M|G|T|)", re
 _QUANTITY: Final = re.compile(r"\d{1,18}(\.\d{1,18})?(e\d|[mkMGTPE]|[KMGTPE]i|)", re.ASCII)
 _LABEL: Final = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _TAINT: Final = re.compile(r"([^=:]+)(?:=([^=:]*))?:(?:NoSchedule|PreferNoSchedule|NoExecute)")
+_VID_PID: Final = re.compile(r"[0-9a-fA-F]{4}:[0-9a-fA-F]{4}")
+_DEVICE_ID: Final = re.compile(r"(?:[0-9a-f]{2}){4,12}")
+ANY_DEVICE: Final = "any"
 _FACTORS: Final = {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -133,6 +134,18 @@ def _label_value(value: str) -> str:
     return value
 
 
+def _vid_pid(value: str) -> str:
+    if not _VID_PID.fullmatch(value):
+        raise ValueError(f"must be four hexadecimal digits twice, such as 303a:1001, not {value!r}")
+    return value.lower()
+
+
+def _device_id(value: str) -> str:
+    if value != ANY_DEVICE and not _DEVICE_ID.fullmatch(value):
+        raise ValueError(f"must be `any`, or 4 to 12 bytes in lower-case hexadecimal as `wirelet get devices -o wide` shows, not {value!r}")
+    return value
+
+
 def _is_qualified(key: str) -> bool:
     """What Kubernetes takes as the key of a label, resource or taint: a name, or a domain, a slash and a name."""
     domain, slash, name = key.rpartition("/")
@@ -151,7 +164,6 @@ Keepalive = Annotated[DurationS, AfterValidator(_within_s(*KEEPALIVE_S))]
 Deadline = Annotated[DurationS, AfterValidator(_within_s(*DEADLINE_S))]
 SizeBytes = Annotated[int, BeforeValidator(_bytes)]
 LogSize = Annotated[SizeBytes, AfterValidator(_within_bytes(*LOG_BYTES))]
-SimulatedRing = Annotated[SizeBytes, AfterValidator(_within_bytes(*SIMULATED_RING_BYTES))]
 Text = Annotated[str, AfterValidator(_text)]
 Address = Annotated[str, AfterValidator(_address)]
 Name = Annotated[str, AfterValidator(_name)]
@@ -160,3 +172,5 @@ Taint = Annotated[str | None, AfterValidator(_taint)]
 Argv = Annotated[tuple[str, ...], AfterValidator(_argv)]
 Resources = Annotated[dict[str, Annotated[str, AfterValidator(_quantity)]], AfterValidator(_qualified)]
 Labels = Annotated[dict[str, Annotated[str, AfterValidator(_label_value)]], AfterValidator(_qualified)]
+VidPid = Annotated[str, AfterValidator(_vid_pid)]
+DeviceId = Annotated[str, AfterValidator(_device_id)]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
+from gateway.devices import unused_ports
 from gateway.devices.fleet import Fleet
-from gateway.kubelet.seams import DeviceRow, LogsUnavailable
+from gateway.kubelet.seams import DeviceRow, LogsUnavailable, PortRow, PortsUnknown
 from gateway.logs.clock import Clock
 from gateway.logs.reader import LogOptions, read
 from gateway.logs.store import AttemptKey, DeviceKey, LogStore
@@ -35,9 +36,17 @@ class DeviceRows:
                 boot=f"{board.boot_id:08x}" if board.boot_id else "",
                 programs=tuple(program.name for program in board.inventory.programs) if board.inventory is not None else (),
                 last_seen_s=board.last_seen_s,
+                device_id=known.device_id if (known := self._fleet.known_boards.boards.get(board.name)) is not None else "",
+                port=known.port if known is not None else "",
             )
             for board in self._fleet.boards.values()
         ]
+
+    async def unused_ports(self) -> Sequence[PortRow]:
+        try:
+            return [PortRow(port.description, port.node, port.match) for port in await self._fleet.unused_ports.look()]
+        except unused_ports.PortsUnknown as unknown:
+            raise PortsUnknown(str(unknown)) from unknown
 
 
 class SourcePods:

@@ -6,8 +6,10 @@ import argparse
 
 import anyio
 
+from transports.baud import DEFAULT_BAUD
 from transports.link import Link
-from transports.serial import DEFAULT_BAUD, SerialLinkOpener
+from transports.serial import SerialLinkOpener
+from transports.serial_options import PortSettings
 from transports.simulated.board import BoardConfig
 from transports.simulated.runner import BoardRunner
 
@@ -26,7 +28,7 @@ class Uart:
 
 
 async def run(port: str, config: BoardConfig, baud: int = DEFAULT_BAUD) -> None:
-    link = await SerialLinkOpener(port, baud=baud).open()
+    link = await SerialLinkOpener(port, PortSettings(baud=baud)).open()
     print("powered", flush=True)
     await BoardRunner(config, Uart(link), lambda line: print(line, flush=True)).run()
 

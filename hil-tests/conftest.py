@@ -20,6 +20,9 @@ import needs
 from processes import Process
 from workbench import Workbench
 
+collect_ignore = ["third_party_link"]
+"""A package with tests of its own, for an environment of its own: test_third_party_link.py runs them."""
+
 TIMEOUT_S: Final = 120
 """Whole processes and clusters are slower than what the unit tests do."""
 _STARTED: Final = pytest.StashKey[list[Process]]()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,14 @@ def test_the_command_works_in_a_fresh_environment(python: Path) -> None:
 
 def test_the_module_is_a_command_too(python: Path) -> None:
     assert run(python, "-m", "gateway", "--help").returncode == 0
+
+
+def test_the_udev_files_are_found_where_the_wheel_has_put_them(python: Path, tmp_path: Path, need: Callable[[str], None]) -> None:
+    need("umockdev")
+    ran = run(python.parent / "wirelet", "udev", "install", "--root", str(tmp_path / "image"))
+    assert (ran.returncode, ran.stderr) == (0, "")
+    for place, name in (("rules.d", "61-wirelet.rules"), ("hwdb.d", "61-wirelet.hwdb")):
+        assert (tmp_path / "image" / "etc" / "udev" / place / name).read_bytes() == (ROOT / "udev" / name).read_bytes()
 
 
 def test_another_transports_is_refused_in_one_line(python: Path, tmp_path: Path) -> None:

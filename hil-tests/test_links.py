@@ -23,7 +23,7 @@ from cable import Cable
 
 from transports.link import LinkOpener
 from transports.serial import SerialLinkOpener
-from transports.tests.contract.link_contract import FarEnd, LinkContract
+from transports.testing.link_contract import FarEnd, LinkContract
 
 START_TIMEOUT_S = 10.0
 
@@ -116,10 +116,11 @@ class CableStand(PairStand):
         return lambda: cable.unplug("a")
 
 
-NEEDS_RIGHTS = "root may open every port; the last test here asks from a process without rights"
+NEEDS_RIGHTS = "root may open every port; hil-tests/test_links.py asks from a process without rights"
 
 
 class TestSerialOverSocat(LinkContract):
+    driver, over = "serial", "socat"
     not_applicable: ClassVar[Mapping[str, str]] = {
         "test_a_device_that_stops_reading_holds_up_only_the_sender": "a socat that waits for one reader carries nothing the other way",
         "test_a_forbidden_port_is_named": NEEDS_RIGHTS,
@@ -134,6 +135,7 @@ class TestSerialOverSocat(LinkContract):
 
 
 class TestSerialOverCable(LinkContract):
+    driver, over = "serial", "cable"
     not_applicable: ClassVar[Mapping[str, str]] = {
         "test_a_forbidden_port_is_named": NEEDS_RIGHTS,
     }

@@ -34,6 +34,7 @@ from transports.protocol import (
 )
 from transports.protocols.framed import FramedProtocol
 from transports.serial import SerialLinkOpener
+from transports.serial_options import PortSettings
 
 BAUD = 460800
 SLOW = Line(baud=BAUD)
@@ -107,7 +108,7 @@ async def rig(folder: Path, line: Line, *, seed: int = 1) -> AsyncIterator[Rig]:
     shelf = Shelf()
     rng = random.Random(seed)
     protocol = FramedProtocol(None, gateway_id=1, line_bytes_per_s=BAUD / 10, rng=rng)
-    device = Device("board-a", SerialLinkOpener(str(near), baud=BAUD), protocol, shelf, rng=rng)
+    device = Device("board-a", SerialLinkOpener(str(near), PortSettings(baud=BAUD)), protocol, shelf, rng=rng)
     with Cable(near, far, a_to_b=line, b_to_a=line, seed=seed) as cable:
         board = await anyio.to_thread.run_sync(power)
         table = Rig(cable, shelf, device, board, power)

@@ -29,9 +29,9 @@ class Workbench:
         simulator.start()
         return simulator
 
-    def gateway(self, configuration: Mapping[str, Any], *options: str, wait: bool = True) -> Gateway:
-        """Start a gateway with this configuration; options are those of `wirelet run`."""
-        gateway = Gateway(self.folder / f"gw-{next(self._numbers)}", self._reaper, configuration, *options)
+    def gateway(self, configuration: Mapping[str, Any], *options: str, wait: bool = True, wrapper: Sequence[str] = ()) -> Gateway:
+        """Start a gateway with this configuration; options are those of `wirelet run`, wrapper is a program that runs it."""
+        gateway = Gateway(self.folder / f"gw-{next(self._numbers)}", self._reaper, configuration, *options, wrapper=wrapper)
         self._started.append(gateway.process)
         gateway.start() if wait else gateway.process.start()
         return gateway

@@ -19,8 +19,9 @@ import anyio.lowlevel
 
 from transports.backoff import Backoff
 from transports.bell import Bell
-from transports.errors import DeviceError, LinkError, LinkNotFound, LinkTimeout, SessionLost
-from transports.link import COALESCE_BYTES, CoalescingLink, Link, LinkOpener
+from transports.errors import DeviceError, LinkError, LinkLost, LinkNotFound, LinkTimeout, SessionLost
+from transports.line_watch import LineWatch
+from transports.link import COALESCE_BYTES, CoalescingLink, HotplugOpener, LineErrors, Link, LinkOpener, ResettableLink
 from transports.listed_first import ListedFirst
 from transports.protocol import (
     Answered,
@@ -35,6 +36,7 @@ from transports.protocol import (
     Listed,
     Output,
     Problem,
+    Reported,
     Request,
     RequestId,
     RequestLost,
@@ -53,11 +55,15 @@ CLOSE_DEADLINE_S: Final = 3.0
 REQUEST_DEADLINE_S: Final = 30.0
 """From the call to the answer. A session with a silent device ends earlier, by its keepalive."""
 ABSENT_DELAY_S: Final = 0.5
-"""The most between two looks for a port that is not there: a replug is a session again within a second."""
+"""The most between two looks for a port that is not there, when nobody tells that it came: a replug is a session again within a second."""
+HEARD_DELAY_S: Final = 30.0
+"""The same when somebody does: what went wrong in the telling is mended within it, and what is there is told anew."""
 STEADY_S: Final = 2.0
 """A link that lived this long was a good one; a shorter life counts as a failed attempt, or a flapping port would be opened without end."""
 DRAIN_S: Final = 1.0
 """What a lost link received before it broke is still taken, for this long."""
+VANISHED_S: Final = 0.1
+"""The same for a port that was unplugged: mostly reading has noticed before; if not, it never will."""
 MAX_UNHANDLED_BYTES: Final = 1 << 18
 """Received while the sink is busy. Reading then pauses; less would hold up keepalives and answers behind a slow store."""
 
@@ -82,6 +88,7 @@ class Device:
         self.name = name
         self._listed_first = ListedFirst(checkpoint)
         self._opener = opener
+        self._hotplug = opener if isinstance(opener, HotplugOpener) else None
         self._protocol = protocol
         self._sink = sink
         self._open_deadline_s = open_deadline_s
@@ -89,6 +96,9 @@ class Device:
         self._read_pause_s = read_pause_s
         self._coalescing: CoalescingLink | None = None
         """The open link, if it can."""
+        self._resettable: ResettableLink | None = None
+        """As _coalescing."""
+        self._line = LineWatch()
         self._absent = Backoff(rng, max_s=ABSENT_DELAY_S)
         self._refused = Backoff(rng)
         self._link_error: LinkError | None = LinkNotFound(f"{opener.name}: not opened yet")
@@ -119,6 +129,17 @@ class Device:
     @property
     def counters(self) -> Counters:
         return self._protocol.counters
+
+    @property
+    def line_errors(self) -> LineErrors | None:
+        """What the device's UARTs counted since the gateway began; None where nobody counts."""
+        return self._line.errors
+
+    async def reset_by_line(self) -> None:
+        """Reset the board by the lines of its link. Raises LinkError when there is no link, or it cannot."""
+        if self._resettable is None:
+            raise self._link_error or LinkError(f"{self._opener.name}: this kind of link cannot reset a board")
+        await self._resettable.reset()
 
     async def request(self, request: Request) -> WorkloadStatus | None:
         """The device's answer, with the status where the request has one.
@@ -166,13 +187,16 @@ class Device:
     async def _keep_link(self) -> None:
         while True:
             error = await self._open_and_use()
-            if isinstance(error, LinkNotFound):
-                self._refused.reset()
-                delay_s = self._absent.next_delay_s()
-            else:
+            if not isinstance(error, LinkNotFound):
                 self._absent.reset()
-                delay_s = self._refused.next_delay_s()
-            await anyio.sleep(delay_s)
+                await anyio.sleep(self._refused.next_delay_s())
+                continue
+            self._refused.reset()
+            if self._hotplug is None:
+                await anyio.sleep(self._absent.next_delay_s())
+            else:
+                with anyio.move_on_after(HEARD_DELAY_S):
+                    await self._hotplug.appeared()
 
     async def _open_and_use(self) -> LinkError:
         """Return why the link could not be opened or was lost."""
@@ -186,6 +210,7 @@ class Device:
             self._set_link_error(None)
             loss = await self._use_link(link)
         finally:
+            self._line.closed()
             with anyio.move_on_after(CLOSE_DEADLINE_S, shield=True):
                 await link.aclose()
         if anyio.current_time() - opened_at >= STEADY_S:
@@ -207,6 +232,8 @@ class Device:
         losses: list[LinkError] = []
         self._outgoing, self._is_writing = b"", False  # what was for a link before this one
         self._coalescing = link if isinstance(link, CoalescingLink) else None
+        self._resettable = link if isinstance(link, ResettableLink) else None
+        self._line.opened(link, self._protocol.counters, anyio.current_time())
         self._protocol.link_up(anyio.current_time())
         self._touched()
         try:
@@ -217,12 +244,14 @@ class Device:
                         await pump(link)
                     except LinkError as error:
                         losses.append(error)
-                        tasks.cancel_scope.deadline = anyio.current_time() + grace_s
+                        tasks.cancel_scope.deadline = min(tasks.cancel_scope.deadline, anyio.current_time() + grace_s)
 
                 tasks.start_soon(until_lost, self._write, DRAIN_S)
                 tasks.start_soon(until_lost, self._read, 0)
+                if self._hotplug is not None:
+                    tasks.start_soon(until_lost, self._listen, VANISHED_S)
         finally:
-            self._is_ready, self._is_writing, self._coalescing = False, False, None
+            self._is_ready, self._is_writing, self._coalescing, self._resettable = False, False, None, None
             self._protocol.link_down(anyio.current_time())
             self._touched()
         return losses[0]
@@ -233,17 +262,27 @@ class Device:
             if self._coalescing is not None and len(data) >= COALESCE_BYTES:
                 self._coalescing.coalesce(0 if self._waiting else self._read_pause_s())
             self._unhandled_bytes += len(data)
-            self._protocol.receive_data(data, anyio.current_time())
+            now = anyio.current_time()
+            self._protocol.receive_data(data, now)
+            if problem := self._line.look(len(data), self._protocol.counters, now):
+                self._unhandled.append(problem)
             self._touched()
             while self._unhandled_bytes > MAX_UNHANDLED_BYTES:
                 await self._handled.wait()
+
+    async def _listen(self, link: Link) -> None:
+        """For the end of the port, where somebody tells of it."""
+        if self._hotplug is not None:
+            raise LinkLost(f"{self._opener.name}: {await self._hotplug.vanished()}")
 
     async def _write(self, link: Link) -> None:
         while True:
             data = self._outgoing or self._protocol.data_to_send(anyio.current_time())
             self._outgoing, self._is_writing = b"", bool(data)
             if data:
+                self._line.sending(anyio.current_time())
                 await link.send(data)
+                self._line.sent()
             else:
                 self._take_events()
                 self._rearm()
@@ -317,7 +356,9 @@ class Device:
             case Listed():
                 self._is_ready = True
                 await self._sink.happened(self.name, event)
-            case Inventoried() | WorkloadChanged() | Text() | Away() | Returned() | Problem():
+            case Problem() if self._line.knows_better(event):
+                pass
+            case Inventoried() | Reported() | WorkloadChanged() | Text() | Away() | Returned() | Problem():
                 await self._sink.happened(self.name, event)
             case _:
                 assert_never(event)

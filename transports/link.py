@@ -5,7 +5,7 @@ A link is one connection. It knows no messages and does not survive an unplug; t
 
 from __future__ import annotations
 
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 MAX_READ_BYTES: Final = 65536
 """The most that one receive returns; larger than any kernel tty buffer."""
@@ -46,6 +46,44 @@ class CoalescingLink(Protocol):
         ...
 
 
+class LineErrors(NamedTuple):
+    """What a UART saw go wrong, in the words of its driver. Each counts what the driver counts: bytes, or USB packets with such bytes."""
+
+    framing: int = 0
+    """No stop bit where one should be: noise, or another baud rate."""
+    parity: int = 0
+    overrun: int = 0
+    """The UART's own buffer was full: bytes are lost."""
+    buffer_overrun: int = 0
+    """The kernel's buffer was full: bytes are lost."""
+    breaks: int = 0
+
+    def plus(self, other: LineErrors) -> LineErrors:
+        return LineErrors(*(mine + its for mine, its in zip(self, other, strict=True)))
+
+    def since(self, before: LineErrors) -> LineErrors:
+        """How many came after before; the driver's counters are 32 bits wide and wrap."""
+        return LineErrors(*((mine - its) % 2**32 for mine, its in zip(self, before, strict=True)))
+
+
+@runtime_checkable
+class CountingLink(Protocol):
+    """A link over a UART that counts what goes wrong on the line."""
+
+    def line_errors(self) -> LineErrors | None:
+        """Since the link was opened; None where nobody counts. After a loss what was known before it."""
+        ...
+
+
+@runtime_checkable
+class ResettableLink(Protocol):
+    """A link whose lines can reset the board behind it."""
+
+    async def reset(self) -> None:
+        """Reset the board, and return when it may start. Raises LinkError when this link cannot."""
+        ...
+
+
 class LinkOpener(Protocol):
     """How to get a link to one configured device; may be used again after the link was lost."""
 
@@ -57,3 +95,33 @@ class LinkOpener(Protocol):
     async def open(self) -> Link:
         """Open the pipe. Raises LinkNotFound, LinkBusy, LinkPermissionDenied or LinkTimeout."""
         ...
+
+
+@runtime_checkable
+class RunningOpener(Protocol):
+    """An opener with a life of its own beside the supervisor's: a board in this process, a watcher of ports."""
+
+    async def run(self) -> None:
+        """Started once, before the first open. Until cancelled; it must not end or fail because a device does."""
+        ...
+
+
+@runtime_checkable
+class HotplugOpener(Protocol):
+    """An opener that hears of ports that come and go, so that nobody has to look for an absent one again and again."""
+
+    async def appeared(self) -> None:
+        """After open raised LinkNotFound: return when another attempt may end otherwise. Must not return at once for ever."""
+        ...
+
+    async def vanished(self) -> str:
+        """While its link is open: return, with the reason, when its port is gone. May never return: reading the link tells it, too."""
+        ...
+
+
+@runtime_checkable
+class ResettingOpener(Protocol):
+    """An opener that knows whether its links can reset the board: they are ResettableLinks then."""
+
+    @property
+    def can_reset(self) -> bool: ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import NamedTuple, NewType, Protocol
+from typing import Final, NamedTuple, NewType, Protocol, runtime_checkable
 
 RequestId = NewType("RequestId", int)
 
@@ -72,6 +72,21 @@ class Inventory:
     programs: tuple[ProgramInfo, ...] = ()
     slots: int = 1
     board: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStats:
+    """What a device says about its own state, now (STATS). None is what it does not say."""
+
+    cpu_permille: int | None = None
+    heap_used_bytes: int | None = None
+    heap_bytes: int | None = None
+    least_stack_bytes: int | None = None
+    """The least that was ever free."""
+    temperature_mc: int | None = None
+    """In thousandths of a degree Celsius."""
+    readings: tuple[tuple[str, int], ...] = ()
+    """Named by the device; they may go down."""
 
 
 # -- output
@@ -162,6 +177,10 @@ class ClockSample:
 # -- events, in the order in which they happened
 
 
+STATS_CAP: Final = 1 << 4
+"""Bit of Joined.caps (SPEC.md, levels and capabilities)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Joined:
     """A session began. Until Listed nothing may be concluded about workloads."""
@@ -177,6 +196,10 @@ class Joined:
     """LOG offset at which this boot began; what ran before ended there, in the same epoch."""
     clock: ClockSample
 
+    @property
+    def tells_stats(self) -> bool:
+        return bool(self.caps & STATS_CAP)
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -188,6 +211,13 @@ class Listed:
 @dataclass(frozen=True, slots=True)
 class Inventoried:
     inventory: Inventory
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """Before the answer to ReadStats."""
+
+    stats: DeviceStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +289,19 @@ class Problem:
     message: str
 
 
-Event = Joined | Listed | Inventoried | Output | WorkloadChanged | Text | Away | Returned | Left | Answered | RequestLost | Problem
+GARBAGE: Final = "GarbageReceived"
+"""Reason of a Problem: much cannot be decoded, and nobody knows why."""
+ANOTHER_DEVICE: Final = "AnotherDevice"
+"""Reason of a Problem: who answers is not who is meant, and gets no session."""
+BAUD_MISMATCH: Final = "BaudMismatch"
+"""Reason of a Problem: the line's own error counters say why."""
+OUTPUT_HELD: Final = "OutputHeld"
+"""Reason of a Problem: nothing that is sent is taken."""
+
+
+Event = (
+    Joined | Listed | Inventoried | Reported | Output | WorkloadChanged | Text | Away | Returned | Left | Answered | RequestLost | Problem
+)
 
 
 # -- requests
@@ -297,7 +339,12 @@ class Reboot:
     delay_ms: int = 0
 
 
-Request = StartWorkload | StopWorkload | RemoveWorkload | Reboot
+@dataclass(frozen=True, slots=True)
+class ReadStats:
+    """Of readings, those that fit one answer."""
+
+
+Request = StartWorkload | StopWorkload | RemoveWorkload | Reboot | ReadStats
 
 
 @dataclass(slots=True)
@@ -351,4 +398,14 @@ class DeviceProtocol(Protocol):
 
     def handle_deadline(self, now: float) -> None:
         """Call when next_deadline has passed; then look at events() and data_to_send()."""
+        ...
+
+
+@runtime_checkable
+class PausingProtocol(Protocol):
+    """A core that knows how long its device's output may gather unread without harm."""
+
+    @property
+    def read_pause_s(self) -> float:
+        """For now; 0: not at all."""
         ...

@@ -2,7 +2,7 @@
 
 The port is raw and without echo from its first moment, held by one process only, and not flushed: what waits in it when it is opened is
 the device's boot text. It never polls, never drains, and never opens or closes on the event loop: a driver may take 30 s for that.
-It knows no messages, reopens nothing and chooses no modem lines: DTR and RTS are up while the port is open and stay as they are after it.
+It knows no messages and reopens nothing.
 """
 
 from __future__ import annotations
@@ -14,84 +14,125 @@ import fcntl
 import logging
 import os
 import termios
-from collections.abc import Callable
-from typing import Any, Final
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import anyio
-import anyio.lowlevel
 import serial
 import serial_asyncio
 
 from transports.blocking import BlockingCalls
+from transports.discovery.facts import PortFacts
+from transports.discovery.places import PathPlace, Place
+from transports.discovery.sysfs import port_of_device
 from transports.errors import LinkError, LinkLost, LinkTimeout
-from transports.link import COALESCE_BYTES, MAX_READ_BYTES
-from transports.tty_line import open_error, reason_of_loss, settle_line
+from transports.latency import set_latency_timer
+from transports.line_errors import read_line_errors
+from transports.link import MAX_READ_BYTES, LineErrors
+from transports.modem_lines import Step, lines_after_open, steps_of_reset
+from transports.rs485 import set_rs485
+from transports.serial_options import PortSettings
+from transports.serial_stream import SerialStream
+from transports.tty_line import open_error, reason_of_loss, set_lines, settle_line
 
 _logger = logging.getLogger(__name__)
 
-DEFAULT_BAUD: Final = 115200
 OPEN_DEADLINE_S: Final = 5.0
 """USB adapters take some ms; a port whose earlier close hangs takes up to 30 s, and then the next attempt gets it."""
+CLOSE_PATIENCE_S: Final = 0.5
+"""A close that is not done by then waits for bytes that a stuck device does not take, and holds up the plugs of the whole hub: it is
+interrupted."""
 CLOSE_DEADLINE_S: Final = 2.0
-"""How long a scope may be held up by a port that hangs in close; the call then ends alone."""
+"""How long a scope may be held up by a port that hangs in close all the same; the call then ends alone."""
+RESET_DEADLINE_S: Final = 2.0
+"""Two requests to the adapter and the hold between them."""
 MAX_BUFFERED_BYTES: Final = 1 << 20
-"""Received and not yet taken; then reading pauses, and the kernel's flow control or the protocol's credit holds the device back."""
-SEND_PIECE_BYTES: Final = 65536
-"""The engine copies what it holds at every partial write, so it is never given much at once."""
-MIN_BAUD: Final = 50
-MAX_BAUD: Final = 12_000_000
-"""What the fastest USB adapters run at."""
+"""Received and not yet taken."""
+DEFAULT_SETTINGS: Final = PortSettings()
 
 
 class SerialLinkOpener:
-    """Opens one serial port by its path, again and again. A symbolic link is followed anew at each attempt."""
+    """Opens one serial port, again and again, wherever it is then."""
 
     def __init__(
         self,
-        path: str,
+        place: Place | str,
+        settings: PortSettings = DEFAULT_SETTINGS,
         *,
-        baud: int = DEFAULT_BAUD,
-        rtscts: bool = False,
         open_deadline_s: float = OPEN_DEADLINE_S,
         max_buffered_bytes: int = MAX_BUFFERED_BYTES,
     ) -> None:
-        if not MIN_BAUD <= baud <= MAX_BAUD:
-            raise ValueError(f"{path}: {baud} baud is not within {MIN_BAUD} to {MAX_BAUD}")
-        self._path = path
-        self._baud = baud
-        self._rtscts = rtscts
+        """A str is a path; a symbolic link is followed anew at each attempt."""
+        self._place = PathPlace(place) if isinstance(place, str) else place
+        self._settings = settings
         self._open_deadline_s = open_deadline_s
         self._max_buffered_bytes = max_buffered_bytes
-        self._calls = BlockingCalls(path)
+        self._calls = BlockingCalls(self._place.name, patience_s=CLOSE_PATIENCE_S)
+        self._port: PortFacts | None = None
 
     @property
     def name(self) -> str:
-        return self._path
+        return self._place.name
+
+    @property
+    def port(self) -> PortFacts | None:
+        """See transports.discovery.places.PortOpener."""
+        return self._port
+
+    @property
+    def names_a_board(self) -> bool:
+        """See transports.discovery.places.PortOpener."""
+        return self._place.names_a_board
+
+    def means(self, port: PortFacts, ports: Sequence[PortFacts]) -> bool:
+        """See transports.discovery.places.PortOpener."""
+        return self._place.means(port, ports)
+
+    @property
+    def can_reset(self) -> bool:
+        """See transports.link.ResettingOpener."""
+        return bool(steps_of_reset(self._settings.lines))
 
     async def open(self) -> SerialLink:
         """The open port; the caller closes it.
 
-        Raises LinkNotFound, LinkBusy, LinkPermissionDenied, LinkTimeout, or LinkError when the port refuses the baud rate.
+        Raises LinkNotFound, LinkBusy, LinkPermissionDenied, LinkTimeout, or LinkError when the port refuses a setting.
         """
-        port = await self._calls.run("open", self._open_port, deadline_s=self._open_deadline_s, undo=_Port.release)
-        stream = _Stream(self._path, port, self._max_buffered_bytes)
+        path = await self._place.node()
+        port, self._port = await self._calls.run(
+            "open", lambda: self._open_port(path), deadline_s=self._open_deadline_s, undo=lambda opened: opened[0].release()
+        )
+        stream = SerialStream(self.name, port.write_some, self._max_buffered_bytes)
+        port.when_lost = stream.lose
         transport, _ = await serial_asyncio.connection_for_serial(asyncio.get_running_loop(), lambda: stream, port)
         stream.attach(transport)
-        return SerialLink(self._path, port, stream, self._calls)
+        return SerialLink(self.name, port, stream, self._calls)
 
-    def _open_port(self) -> _Port:
+    async def appeared(self) -> None:
+        """See transports.link.HotplugOpener."""
+        await self._place.appeared()
+
+    async def vanished(self) -> str:
+        """See transports.link.HotplugOpener."""
+        return await self._place.vanished()
+
+    def _open_port(self, path: str) -> tuple[_Port, PortFacts | None]:
         try:
-            return _Port(self._path, self._baud, rtscts=self._rtscts)
+            port = _Port(path, self._settings)
         except OSError as error:
-            raise open_error(self._path, error) from error
+            raise open_error(path, error) from error
+        except termios.error as error:  # pyserial lets it through when the port vanishes while it is being set
+            raise open_error(path, OSError(*error.args)) from error
         except ValueError as error:  # how pyserial says that the driver refused a custom baud rate
-            raise LinkError(f"{self._path}: the port refuses {self._baud} baud") from error
+            raise LinkError(f"{path}: the port refuses {self._settings.baud} baud") from error
+        return port, self._place.port or port_of_device(os.fstat(port.fd).st_rdev)
 
 
 class SerialLink:
-    """One open serial port: a Link."""
+    """One open serial port: a Link, whose line is counted and whose board may be reset."""
 
-    def __init__(self, name: str, port: _Port, stream: _Stream, calls: BlockingCalls) -> None:
+    def __init__(self, name: str, port: _Port, stream: SerialStream, calls: BlockingCalls) -> None:
         self._name = name
         self._port = port
         self._stream = stream
@@ -112,6 +153,19 @@ class SerialLink:
     def coalesce(self, pause_s: float) -> None:
         self._stream.coalesce(pause_s)
 
+    def line_errors(self) -> LineErrors | None:
+        return self._port.line_errors()
+
+    async def reset(self) -> None:
+        """See transports.link.ResettableLink."""
+        steps = steps_of_reset(self._port.settings.lines)
+        if not steps:
+            raise LinkError(f"{self._name}: modemLines: {self._port.settings.modem_lines} is no way to reset a board")
+        if self._is_closing:
+            raise LinkLost(f"{self._name}: closed")
+        with anyio.CancelScope(shield=True):  # half a reset holds the board for ever
+            await self._calls.run("reset", lambda: self._port.step(steps), deadline_s=RESET_DEADLINE_S)
+
     async def aclose(self) -> None:
         if self._is_closing:
             await self._closed.wait()
@@ -120,121 +174,11 @@ class SerialLink:
         with anyio.CancelScope(shield=True):  # bounded: the engine ends in its next turn, the call has a deadline
             try:
                 await self._stream.end()
-                await self._calls.run("close", self._port.release, deadline_s=CLOSE_DEADLINE_S)
+                await self._calls.run("close", self._port.release, deadline_s=CLOSE_DEADLINE_S, is_interruptible=True)
             except LinkTimeout:
                 _logger.warning("serial port hangs in close; left to the operating system", extra={"link": self._name})
             finally:
                 self._closed.set()
-
-
-class _Stream(asyncio.Protocol):
-    """What the engine calls: received bytes go into a bounded buffer, every kind of end becomes one LinkLost."""
-
-    def __init__(self, name: str, port: _Port, max_buffered_bytes: int) -> None:
-        self._name = name
-        self._max_buffered_bytes = max_buffered_bytes
-        self._transport: Any = None
-        self._received = bytearray()
-        self._has_news = anyio.Event()
-        self._is_drained = anyio.Event()
-        self._is_over = anyio.Event()
-        self._lost: tuple[str, BaseException | None] | None = None
-        self._is_paused = False
-        self._pause_s = 0.0
-        self._rest: asyncio.TimerHandle | None = None
-        """Runs while bytes gather in the kernel."""
-        self._port = port
-        port.when_lost = self._lose
-
-    def attach(self, transport: Any) -> None:
-        # Nothing is buffered beyond the piece under way, so that send returns when the kernel has taken it.
-        transport.set_write_buffer_limits(high=0)
-        self._transport = transport
-
-    # -- for the link
-
-    async def receive(self, max_bytes: int) -> bytes:
-        await anyio.lowlevel.checkpoint_if_cancelled()
-        while not self._received:
-            self._raise_if_lost()
-            self._has_news = anyio.Event()
-            await self._has_news.wait()
-        data = bytes(self._received[:max_bytes])
-        del self._received[:max_bytes]
-        if self._is_paused and len(self._received) <= self._max_buffered_bytes // 2:
-            self._is_paused = False
-            self._read_on()
-        return data
-
-    def coalesce(self, pause_s: float) -> None:
-        self._pause_s = pause_s
-        if not pause_s and self._rest is not None:
-            self._end_rest()
-
-    async def send(self, data: bytes) -> None:
-        await anyio.lowlevel.checkpoint_if_cancelled()
-        self._raise_if_lost()
-        # A port mostly takes a frame at once: then the engine need not watch it.
-        written = self._port.write_some(data)
-        for start in range(written, len(data), SEND_PIECE_BYTES):
-            self._raise_if_lost()
-            self._is_drained = anyio.Event()
-            self._transport.write(data[start : start + SEND_PIECE_BYTES])
-            try:
-                await self._is_drained.wait()
-            finally:
-                if self._lost is None:  # after a cancellation the rest must not go out in front of the next send
-                    self._transport.flush()
-            self._raise_if_lost()
-
-    async def end(self) -> None:
-        """Return when the engine has let go of the port; unsent bytes are dropped."""
-        self._lose("closed")
-        await self._is_over.wait()
-
-    # -- for the engine
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        self._has_news.set()
-        if self._pause_s and len(data) >= COALESCE_BYTES and self._rest is None:
-            self._rest = asyncio.get_running_loop().call_later(self._pause_s, self._end_rest)
-            self._transport.pause_reading()
-        if not self._is_paused and len(self._received) >= self._max_buffered_bytes:
-            # Nobody receives, so nobody misses the news of a hang-up: it is seen by the next send, or by receive when it resumes.
-            self._is_paused = True
-            self._transport.pause_reading()
-
-    def _end_rest(self) -> None:
-        if self._rest is not None:
-            self._rest.cancel()
-            self._rest = None
-        self._read_on()
-
-    def _read_on(self) -> None:
-        if self._lost is None and not self._is_paused and self._rest is None:
-            self._transport.resume_reading()
-
-    def resume_writing(self) -> None:
-        self._is_drained.set()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._is_over.set()
-
-    def _lose(self, why: str, cause: BaseException | None = None) -> None:
-        if self._lost is not None:
-            return
-        self._lost = (why, cause)
-        if self._rest is not None:
-            self._rest.cancel()
-        self._has_news.set()
-        self._is_drained.set()
-        self._transport.abort()  # once: a second one would fail in the engine; its close() would wait for unsent bytes
-
-    def _raise_if_lost(self) -> None:
-        if self._lost is not None:
-            why, cause = self._lost
-            raise LinkLost(f"{self._name}: {why}") from cause
 
 
 # -- pyserial
@@ -247,20 +191,61 @@ class _Port(serial.Serial):  # type: ignore[misc]  # pyserial has no types
     when_lost instead of raising: the engine would wait for its buffer to drain, or write to the log.
     """
 
-    def __init__(self, path: str, baud: int, *, rtscts: bool) -> None:
+    def __init__(self, path: str, settings: PortSettings) -> None:
+        self.settings = settings
         self.when_lost: Callable[[str, BaseException | None], None] = lambda why, cause: None
-        super().__init__(path, baud, rtscts=rtscts, exclusive=True)
+        self._errors_at_open: LineErrors | None = None
+        self._errors: LineErrors | None = None
+        super().__init__(path, settings.baud, rtscts=settings.is_rtscts, exclusive=True)
 
     def open(self) -> None:
         super().open()
         try:
-            settle_line(self.fileno(), self.name, self.baudrate)
+            self._settle()
         except BaseException:
             super().close()
             raise
 
+    def _settle(self) -> None:
+        fd, settings = self.fileno(), self.settings
+        settle_line(fd, self.name, settings.baud, is_rtscts=settings.is_rtscts)
+        if settings.rs485 is not None:
+            set_rs485(fd, self.name, settings.rs485)
+        lines = lines_after_open(settings.lines)
+        if lines is not None:
+            set_lines(fd, lines)
+        if settings.low_latency is not None:
+            with contextlib.suppress(ValueError):  # most drivers have no such mode, and are as quick as they can be
+                self.set_low_latency_mode(settings.low_latency)
+        if settings.latency_timer is not None and (why := set_latency_timer(fd, settings.latency_ms)):
+            _logger.warning("latency timer of the port is not set", extra={"link": self.name, "why": why})
+        self._errors_at_open = read_line_errors(fd)
+
+    def line_errors(self) -> LineErrors | None:
+        """Since the open; what was last known when the port is gone."""
+        if self._errors_at_open is not None and self.is_open and (errors := read_line_errors(self.fd)) is not None:
+            self._errors = errors.since(self._errors_at_open)
+        return self._errors
+
+    def step(self, steps: tuple[Step, ...]) -> None:
+        """Set the modem lines as steps say; blocks for as long as they hold. Raises LinkError."""
+        for step in steps:
+            try:
+                has_lines = set_lines(self.fd, step.lines)
+            except OSError as error:
+                raise open_error(self.name, error) from error
+            if not has_lines:
+                raise LinkError(f"{self.name}: the port has no modem lines")
+            time.sleep(step.hold_s)
+
     def _reset_input_buffer(self) -> None:
         """Called by pyserial's open. Not done: the device's boot text waits there."""
+
+    def _update_dtr_state(self) -> None:
+        """Called by pyserial's open. Not done: the lines move together or not at all."""
+
+    def _update_rts_state(self) -> None:
+        """As _update_dtr_state."""
 
     # The engine sets both to 0 on the loop, and pyserial would configure the port anew: USB transfers at a custom baud rate.
     @property
@@ -303,7 +288,7 @@ class _Port(serial.Serial):  # type: ignore[misc]  # pyserial has no types
     def write_some(self, data: bytes) -> int:
         """What the kernel takes at once; 0 when it is full or the port is lost."""
         try:
-            return self.write(data[:SEND_PIECE_BYTES])
+            return self.write(data)
         except (BlockingIOError, InterruptedError):
             return 0
 
@@ -314,7 +299,7 @@ class _Port(serial.Serial):  # type: ignore[misc]  # pyserial has no types
         """Called by the engine on the loop. Not done here but by release."""
 
     def release(self) -> None:
-        """Close in earnest; may hang. Bytes the kernel still holds are dropped, or close would wait 30 s for a stuck device."""
+        """Close in earnest; may hang, and may be interrupted. Bytes the kernel still holds are dropped: a stuck device takes none."""
         if not self.is_open:
             return
         with contextlib.suppress(OSError):

@@ -13,10 +13,9 @@ import struct
 import termios
 from typing import Final
 
+from transports.baud import check_achieved
 from transports.errors import LinkBusy, LinkError, LinkNotFound, LinkPermissionDenied
-
-BAUD_TOLERANCE: Final = 0.03
-"""Two UARTs that differ by more do not understand each other."""
+from transports.modem_lines import with_lines
 
 # Linux: struct termios2 {u32 iflag, oflag, cflag, lflag; u8 line, cc[19]; u32 ispeed, ospeed}
 _TCGETS2: Final = 0x802C542A
@@ -28,6 +27,10 @@ _PTY_SLAVE_MAJORS: Final = range(136, 144)
 _OFF_IN_IFLAG: Final = termios.BRKINT | termios.IGNBRK | termios.PARMRK | termios.INPCK | termios.ISTRIP
 _XON, _XOFF = 0x11, 0x13
 
+_MODEM_BITS: Final = struct.Struct("=i")
+_HAS_NO_LINES: Final = frozenset({errno.ENOTTY, errno.EINVAL})
+"""A pty, a driver without them."""
+
 _BUSY: Final = frozenset({errno.EBUSY, errno.EAGAIN})
 _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM})
 _NO_TTY: Final = frozenset({errno.ENOTTY, errno.EISDIR})
@@ -35,8 +38,11 @@ _ABSENT: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENODEV, errno.ENX
 _HUNG_UP: Final = frozenset({errno.EIO, errno.ENODEV, errno.ENXIO})
 
 
-def settle_line(fd: int, path: str, baud: int) -> None:
-    """Keep others out, leave the modem lines alone at close, pass every byte. Raises LinkError if the line runs at another rate."""
+def settle_line(fd: int, path: str, baud: int, *, is_rtscts: bool = False) -> None:
+    """Keep others out, leave the modem lines alone at close, pass every byte.
+
+    Raises LinkError when the line runs at another rate, or without the flow control that was asked for.
+    """
     if os.major(os.fstat(fd).st_rdev) not in _PTY_SLAVE_MAJORS:
         # On a pty the mark would outlive a killed gateway for as long as the other end keeps the slave open.
         fcntl.ioctl(fd, termios.TIOCEXCL)
@@ -47,9 +53,22 @@ def settle_line(fd: int, path: str, baud: int) -> None:
     settled[_CC_OF_LINE + termios.VSTART] = _XON
     settled[_CC_OF_LINE + termios.VSTOP] = _XOFF
     fcntl.ioctl(fd, _TCSETS2, _TERMIOS2.pack(iflag, oflag, cflag, lflag, bytes(settled), ispeed, ospeed))
-    *_, achieved = _TERMIOS2.unpack(fcntl.ioctl(fd, _TCGETS2, bytes(_TERMIOS2.size)))
-    if abs(achieved - baud) > baud * BAUD_TOLERANCE:  # some drivers fall back to 9600 without a word
-        raise LinkError(f"{path}: the port runs at {achieved} baud, not at {baud}")
+    _, _, cflag, *_, achieved = _TERMIOS2.unpack(fcntl.ioctl(fd, _TCGETS2, bytes(_TERMIOS2.size)))
+    check_achieved(path, baud, achieved)
+    if is_rtscts and not cflag & termios.CRTSCTS:
+        raise LinkError(f"{path}: the port has no RTS/CTS; leave flowControl out")
+
+
+def set_lines(fd: int, lines: int) -> bool:
+    """DTR and RTS in one request, the driver's other bits as they are; False on a port that has no such lines. May block."""
+    try:
+        (now,) = _MODEM_BITS.unpack(fcntl.ioctl(fd, termios.TIOCMGET, bytes(_MODEM_BITS.size)))
+        fcntl.ioctl(fd, termios.TIOCMSET, _MODEM_BITS.pack(with_lines(now, lines)))
+    except OSError as error:
+        if error.errno in _HAS_NO_LINES:
+            return False
+        raise
+    return True
 
 
 def open_error(path: str, error: OSError) -> LinkError:

@@ -18,9 +18,10 @@ COMMANDS: Final = {
     "simulate": ("gateway.cli.simulate", "simulated devices behind ttys"),
     "get": ("gateway.cli.get", "list pods, devices or events of the gateway on this host"),
     "logs": ("gateway.cli.logs", "print the log of a pod or of a device"),
+    "udev": ("gateway.cli.udev", "rules for ports: install, uninstall, check"),
     "check-config": ("gateway.cli.check_config", "check a configuration file"),
 }
-_NEEDS_TRANSPORTS: Final = ("run", "simulate")
+_NEEDS_TRANSPORTS: Final = ("run", "simulate", "check-config")
 EXIT_INTERRUPTED: Final = 130
 """128 + SIGINT, as a shell would say it."""
 

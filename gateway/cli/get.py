@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from gateway.cli import ports
 from gateway.cli.client import Client, ClientError, add_socket_argument, socket_path
 from gateway.cli.table import age, age_since, aligned
 
@@ -39,6 +40,8 @@ _DEVICES: Final[list[Column]] = [
     ("LAST-SEEN", lambda row, now: "never" if row["lastSeen"] is None else age(now - row["lastSeen"])),
 ]
 _DEVICES_WIDE: Final[list[Column]] = [
+    ("DEVICE-ID", lambda row, now: row["deviceId"] or "-"),
+    ("PORT", lambda row, now: row["port"] or "-"),
     ("HAS", lambda row, now: ",".join(row["programs"]) or "-"),
     ("MESSAGE", lambda row, now: row["message"] or "-"),
 ]
@@ -51,13 +54,15 @@ _EVENTS: Final[list[Column]] = [
 ]
 _COUNT: Final[list[Column]] = [("COUNT", lambda row, now: str(row.get("count", 1)))]
 _NAMESPACE: Final[list[Column]] = [("NAMESPACE", lambda row, now: _namespace(row))]
+_FORMATS: Final = ("table", "wide", "json", "yaml")
 _TABLES: Final = {"pods": (_PODS, _PODS_WIDE), "devices": (_DEVICES, _DEVICES_WIDE), "events": (_EVENTS, _COUNT)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kind", metavar="pods|devices|events", type=_kind)
     parser.add_argument("name", metavar="NAME", nargs="?", help="only this one")
-    parser.add_argument("-o", "--output", choices=["table", "wide", "json"], default="table")
+    parser.add_argument("-o", "--output", choices=_FORMATS, default="table", help="yaml: a configuration of the ports that --all finds")
+    parser.add_argument("-a", "--all", action="store_true", help="devices: also the ports that no device uses; none of them is opened")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("-n", "--namespace", metavar="NAME", default="default", help="namespace of pods and events (default: default)")
     where.add_argument("-A", "--all-namespaces", action="store_true")
@@ -67,8 +72,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0, also for an empty list; 1 when the gateway does not answer or nothing has the name."""
     kind, everywhere = arguments.kind, arguments.all_namespaces or arguments.kind == "devices"
+    if wrong := _wrong_use(arguments):
+        print(f"wirelet get: {wrong}", file=sys.stderr)
+        return 2
+    client = Client(socket_path(arguments.socket))
     try:
-        found = Client(socket_path(arguments.socket)).items(kind)
+        found = client.items(kind)
+        unused = client.items("ports") if arguments.all else []
     except ClientError as error:
         print(f"wirelet get: {error}", file=sys.stderr)
         return 1
@@ -80,13 +90,23 @@ def run(arguments: argparse.Namespace) -> int:
             print(f'wirelet get: no {kind.rstrip("s")} "{arguments.name}"{_place(arguments, kind)}; there are: {known}', file=sys.stderr)
             return 1
     if arguments.output == "json":
-        print(json.dumps({"items": rows}, indent=2))
+        print(json.dumps({"items": rows, **({"unusedPorts": unused} if arguments.all else {})}, indent=2))
+    elif arguments.output == "yaml":
+        sys.stdout.write(ports.snippet(unused, found))
     elif rows:
         sys.stdout.write(_table(kind, rows, wide=arguments.output == "wide", with_namespace=arguments.all_namespaces and kind != "devices"))
     else:
         print(f"No {kind} found{_place(arguments, kind)}.", file=sys.stderr)
+    if unused and arguments.output in ("table", "wide"):
+        sys.stdout.write("\n" * bool(rows) + aligned(ports.HEADER, [ports.cells(port) for port in unused]))
     sys.stdout.flush()
     return 0
+
+
+def _wrong_use(arguments: argparse.Namespace) -> str | None:
+    if arguments.all and (arguments.kind != "devices" or arguments.name is not None):
+        return "--all is for devices, without a name"
+    return "-o yaml is for devices --all" if arguments.output == "yaml" and not arguments.all else None
 
 
 def _table(kind: str, rows: Sequence[Row], *, wide: bool, with_namespace: bool) -> str:

@@ -7,7 +7,6 @@ import os
 import sys
 from pathlib import Path
 
-from gateway import overrides
 from gateway.errors import GatewayError
 
 
@@ -46,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> None:
     import anyio  # what follows is loaded only by the gateway itself, so that the other commands start quickly
 
-    from gateway import app, config, log
+    from gateway import app, config, log, overrides
     from gateway.directories import choose_directories
 
     flags = overrides.Flags(

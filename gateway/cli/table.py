@@ -11,7 +11,7 @@ _GAP = "   "
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lines with every column as wide as its widest cell; nothing trails."""
-    shown = [list(header), *([_one_line(cell) for cell in row] for row in rows)]
+    shown = [list(header), *([one_line(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     lines = (_GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown)
     return "".join(f"{line}\n" for line in lines)
@@ -55,6 +55,6 @@ def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
     return f"{large}{large_unit}{small}{small_unit}" if small else f"{large}{large_unit}"
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Devices write what they like; a terminal must not obey it."""
     return "".join(" " if unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp") else letter for letter in text)

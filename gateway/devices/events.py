@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
@@ -19,12 +20,17 @@ from gateway.devices.attribution import Run
 from gateway.devices.board import Board
 from gateway.devices.drains import Drains
 from gateway.devices.identity import is_unnamed, uid_of_tag, uid_without_tag, unnamed
+from gateway.devices.known_boards import KnownBoards, refusal
 from gateway.devices.ledger import Entry, RunKey
+from gateway.devices.node_names import without_nodes
 from gateway.devices.runbook import RunBook
 from gateway.devices.runs import is_live
 from gateway.pods.seams import AttemptState
 from transports.errors import TransportError
 from transports.protocol import (
+    ANOTHER_DEVICE,
+    BAUD_MISMATCH,
+    OUTPUT_HELD,
     Answered,
     Away,
     Event,
@@ -35,6 +41,7 @@ from transports.protocol import (
     Output,
     Problem,
     RemoveWorkload,
+    Reported,
     Request,
     RequestLost,
     Returned,
@@ -47,19 +54,34 @@ from transports.protocol import (
 
 _logger = logging.getLogger(__name__)
 
+SWAPPED: Final = "DeviceSwapped"
+"""Reason of an event: another board answers than before, or than is meant."""
+FAULTS: Final = {BAUD_MISMATCH: BAUD_MISMATCH, OUTPUT_HELD: OUTPUT_HELD, ANOTHER_DEVICE: SWAPPED}
+"""Problems that are worth an event; the others come and go, and stand in the condition."""
+
 
 class DeviceEvents:
     """One object for all devices. run() owns the tasks that must not hold up a device's events."""
 
-    def __init__(self, boards: Mapping[str, Board], book: RunBook, loop_time: Callable[[], float], wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        boards: Mapping[str, Board],
+        book: RunBook,
+        known: KnownBoards,
+        loop_time: Callable[[], float],
+        wall_clock: Callable[[], float],
+    ) -> None:
         self._wall_clock = wall_clock
         self._boards = boards
         self._book = book
+        self._known = known
         self._loop_time = loop_time
         self._drains = Drains(boards, book.runs, loop_time, self._ended)
         self._tasks: TaskGroup | None = None
         self.fleet_changed: Callable[[], None] = lambda: None
         """Called when capacity, conditions or the device table may have changed."""
+        self.fault_told: Callable[[str, str, str], None] = lambda device, reason, message: None
+        """Called with a problem that stays until a person changes something."""
 
     async def run(self) -> None:
         """Until cancelled. Start it before the supervisors."""
@@ -85,9 +107,20 @@ class DeviceEvents:
             if board.is_ready:
                 board.away_since = self._loop_time()
             board.has_session = board.is_ready = False
+            board.stranger = ""
             self._pods_notice(board)
         board.touch()
         self.fleet_changed()
+
+    def refuses(self, device: str, device_id: bytes) -> str | None:
+        """Why a board that says it is device_id gets no session; called before it has one."""
+        board = self._boards[device]
+        why = refusal(device_id, board.wanted_id, self._known.boards.get(device), names_a_board=board.names_a_board)
+        if (why or "") != board.stranger:
+            board.stranger = why or ""
+            board.touch()
+            self.fleet_changed()
+        return why
 
     async def happened(self, device: str, event: Event) -> None:
         board = self._boards[device]
@@ -101,6 +134,8 @@ class DeviceEvents:
             case Inventoried():
                 board.inventory = event.inventory
                 self._book.slots.room_is_made()
+            case Reported():
+                board.stats, board.stats_at = event.stats, self._loop_time()
             case WorkloadChanged():
                 await self.status(board, event.status)
             case Left():
@@ -114,10 +149,12 @@ class DeviceEvents:
             case Problem():
                 board.trouble = f"{event.reason}: {event.message}"
                 _logger.warning("device problem", extra={"device": device, "reason": event.reason, "why": event.message})
+                if event.reason in FAULTS:
+                    self.fault_told(device, FAULTS[event.reason], without_nodes(event.message, board.link_name))
             case Output() | Answered() | RequestLost():
                 raise AssertionError("outputs go to store, answers to their caller")
         board.touch()
-        if not isinstance(event, WorkloadChanged | Text):  # those say nothing about the device itself
+        if not isinstance(event, WorkloadChanged | Text | Reported):  # those say nothing about the device itself
             self.fleet_changed()
 
     # -- statuses
@@ -138,12 +175,12 @@ class DeviceEvents:
     async def started(self, board: Board, status: WorkloadStatus) -> None:
         """START's answer. EXITED may have been told before, and then it stays so."""
         board.output.attribution.learn(status.slot, status.start_off, Run(status.wid, status.gen))
-        await self._confirmed(board, status)
+        await self._confirmed(board, status, is_told=False)
         board.touch()
 
-    async def _confirmed(self, board: Board, status: WorkloadStatus) -> None:
+    async def _confirmed(self, board: Board, status: WorkloadStatus, *, is_told: bool = True) -> None:
         run = (board.name, status.wid, status.gen)
-        await self._book.running(run, status, board.output.epoch or 0, board.boot_id)
+        await self._book.running(run, status, board.output.epoch or 0, board.boot_id, is_told=is_told)
         if status.state is WorkloadState.EXITED:
             end_off = status.end_off if status.end_off is not None else status.start_off
             await self._drains.begin(board, run, exits.of_status(status), end_off)
@@ -159,10 +196,11 @@ class DeviceEvents:
     # -- sessions
 
     async def _joined(self, board: Board, event: Joined) -> None:
+        await self._meet(board, event)
         if event.epoch != board.output.epoch:
             await self._drains.epoch_ended(board)
         if event.boot_id != board.boot_id:
-            board.inventory = None
+            board.inventory = board.stats = board.stats_at = None
             if board.has_ever_listed:
                 _tell(board, logging.INFO, "device restarted", why=exits.of_reboot(event.reset_cause).message)
         board.output.begin_epoch(event.epoch)
@@ -170,10 +208,22 @@ class DeviceEvents:
         if board.joins and board.steadiness.restarted(self._loop_time()) and self._tasks is not None:
             _logger.warning("device restarts in a loop; told again when it has ended", extra={"device": board.name})
             self._tasks.start_soon(self._until_steady, board)
+        board.tells_stats = event.tells_stats
         board.has_session = True
         board.joins += 1
         board.boots += event.new_boot
         board.trouble = ""
+
+    async def _meet(self, board: Board, event: Joined) -> None:
+        meeting = await self._known.meet(board.name, event.device_id, board.port())
+        board.swapped_boot = 0
+        if meeting.is_swap and meeting.before is not None:
+            board.swapped_boot = event.boot_id
+            why = f"board {meeting.board.device_id} answers instead of {meeting.before.device_id}"
+            _tell(board, logging.WARNING, "another board answers", why=why)
+            self.fault_told(board.name, SWAPPED, why)
+        elif meeting.has_moved and meeting.before is not None:
+            _tell(board, logging.INFO, "device is on another port", why=f"{meeting.board.port}, not {meeting.before.port}")
 
     async def _listed(self, board: Board, workloads: tuple[WorkloadStatus, ...]) -> None:
         if board.dirt is not None and board.dirt.boot_id != board.boot_id:
@@ -201,9 +251,12 @@ class DeviceEvents:
     async def _absent(self, board: Board, entry: Entry) -> None:
         """A run that the device does not have (any more)."""
         is_intent, is_same_boot = entry.state == AttemptState.INTENDED.value, entry.boot_id == board.boot_id
-        if entry.run in self._drains or (is_intent and is_same_boot):
-            return  # its log is on the way; or it never started, and the same attempt may be sent again
+        if is_intent and is_same_boot:
+            return  # it never started, and the same attempt may be sent again
         told = exits.VANISHED if is_same_boot else exits.of_reboot(board.reset_cause)
+        known = self._known.boards.get(board.name)
+        if board.swapped_boot == board.boot_id and known is not None:
+            told = exits.of_swap(known.device_id)
         # In a ring that outlived the reset, what it wrote before ends where the new boot begins.
         is_in_ring = not is_same_boot and entry.epoch in (None, board.output.epoch)
         await self._drains.begin(board, entry.run, exits.NEVER_STARTED if is_intent else told, board.boot_off if is_in_ring else 0)

@@ -62,6 +62,11 @@ def of_reboot(cause: int) -> Exit:
     return Exit(KILLED_CODE, 0, "DeviceRebooted", f"the device restarted: {text}")
 
 
+def of_swap(device_id: str) -> Exit:
+    """Another board answers where the run was; what became of it nobody can say."""
+    return Exit(KILLED_CODE, 0, UNKNOWN_REASON, f"another board, {device_id}, answers on the device now")
+
+
 def of_removed_device(name: str) -> Exit:
     """Nobody will ever hear of this run again."""
     return Exit(KILLED_CODE, 0, UNKNOWN_REASON, f"device {name} is not in the configuration any more")

@@ -1,37 +1,40 @@
 """All devices of a gateway: builds boards, protocol cores, links and supervisors from the configuration, and tells what there is.
 
-The only place that turns a link section into a driver. Drivers are imported only when a configuration names them, because each costs
-memory on a Raspberry Pi.
+It knows no kind of link and no kind of protocol: their drivers are what gateway.drivers has loaded for the configuration.
 """
 
 from __future__ import annotations
 
+import functools
 import random
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
 
 import anyio
 
+from gateway import drivers
 from gateway.config import ClassSection, Configuration, DeviceSection, HookSection
-from gateway.devices.board import MOMENT_S, Board, Hook
+from gateway.devices.board import MOMENT_S, Board, Hook, LineReset
 from gateway.devices.events import DeviceEvents
+from gateway.devices.known_boards import KnownBoards
 from gateway.devices.ledger import Ledger
 from gateway.devices.output import DeviceOutput
 from gateway.devices.runbook import RunBook
 from gateway.devices.runs import Runs, is_live
+from gateway.devices.stats import refresh_stats
+from gateway.devices.unused_ports import UnusedPorts
 from gateway.devices.workloads import DeviceWorkloads
 from gateway.logs.checkpoint import CheckpointFile, checkpoint_path
 from gateway.logs.store import AttemptKey, LogStore
 from gateway.pods.seams import PodUid
 from transports.device import Device
-from transports.link import LinkOpener
-from transports.protocol import Counters
-from transports.protocols.framed import FramedProtocol
-
-BITS_PER_BYTE: Final = 10
-"""8N1: a start bit, eight data bits, a stop bit."""
+from transports.discovery.facts import PortFacts
+from transports.discovery.monitor import PortMonitor
+from transports.discovery.places import PortOpener
+from transports.driver import DeviceFacts, SessionFacts
+from transports.link import LineErrors, LinkOpener, ResettingOpener, RunningOpener
+from transports.protocol import Counters, PausingProtocol
 
 
 class Fleet:
@@ -50,7 +53,9 @@ class Fleet:
     ) -> None:
         self._configuration = configuration
         self._loop_time = loop_time
+        self.ports = PortMonitor()
         self._openers: list[LinkOpener] = []
+        self.unused_ports = UnusedPorts(self.ports, self._openers)
         self._devices: list[Device] = []
         self._checkpoints: list[CheckpointFile] = []
         self._rng = random.Random(secrets.randbits(64))
@@ -62,7 +67,8 @@ class Fleet:
         runs = Runs(entries)
         self._book = RunBook(runs, ledger, logs, pod_changed, wall_clock)
         self.boards: dict[str, Board] = {}
-        self.events = DeviceEvents(self.boards, self._book, loop_time, wall_clock)
+        self.known_boards = KnownBoards(ledger)
+        self.events = DeviceEvents(self.boards, self._book, self.known_boards, loop_time, wall_clock)
         self.workloads = DeviceWorkloads(self.boards, self._book, self.events, loop_time)
         for section in configuration.devices:
             self._add(section, configuration.class_of(section), runs, logs, checkpoints, gateway_id)
@@ -70,12 +76,12 @@ class Fleet:
     async def run(self) -> None:
         """Until cancelled: every supervisor, the drains and the stop ladders."""
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.ports.run)
             tasks.start_soon(self.events.run)
             tasks.start_soon(self.workloads.run)
             for opener in self._openers:
-                background = getattr(opener, "run", None)
-                if background is not None:
-                    tasks.start_soon(background)
+                if isinstance(opener, RunningOpener):
+                    tasks.start_soon(opener.run)
             for device in self._devices:
                 tasks.start_soon(device.run)
 
@@ -104,13 +110,26 @@ class Fleet:
         """device -> what its line carried since the gateway began."""
         return {device.name: device.counters for device in self._devices}
 
+    def line_errors(self) -> Mapping[str, LineErrors]:
+        """device -> what its UARTs counted since the gateway began; only devices behind one that counts."""
+        return {device.name: errors for device in self._devices if (errors := device.line_errors) is not None}
+
+    async def refresh_stats(self) -> None:
+        """Ask the devices that tell stats for them, unless they did just now."""
+        await refresh_stats(self.boards.values(), self._loop_time)
+
+    def alone_on(self, device: str) -> tuple[PodUid, str] | None:
+        """(pod, container) that has the whole device for itself: what the device uses is what it uses."""
+        board, live = self.boards[device], self._book.runs.live_on(device)
+        return (PodUid(live[0].uid), live[0].container) if board.slots == len(live) == 1 else None
+
     def slots_used(self, device: str) -> int:
         return self._book.slots.usage(device)[0]
 
     def problems(self) -> dict[str, str]:
         """device -> why it cannot take workloads now."""
         now = self._loop_time()
-        return {board.name: board.problem or board.state for board in self.boards.values() if board.has_problem(now)}
+        return {board.name: board.told_problem or board.state for board in self.boards.values() if board.has_problem(now)}
 
     def device_of(self, uid: PodUid) -> str:
         """The devices of a pod, for a table."""
@@ -130,15 +149,27 @@ class Fleet:
         checkpoint = CheckpointFile(checkpoint_path(checkpoints, section.name))
         self._checkpoints.append(checkpoint)
         output = DeviceOutput(section.name, logs, checkpoint, runs)
-        opener, bytes_per_s = open_link(section, class_section)
+        link, options = drivers.link(section.link.driver), section.link.options
+        known = self.known_boards.boards.get(section.name)
+        facts = DeviceFacts(
+            name=section.name,
+            class_name=class_section.name,
+            slots=class_section.slots,
+            boot_modes=class_section.vid_pids,
+            ports=self.ports,
+            last_hub_port=known.hub_port or None if known is not None else None,
+        )
+        opener = link.opener(options, facts)
         saved = output.saved()
-        protocol = FramedProtocol(
-            saved,
+        session = SessionFacts(
             gateway_id=gateway_id,
             keepalive_s=class_section.keepalive,
-            line_bytes_per_s=bytes_per_s,
+            line_bytes_per_s=link.bytes_per_s(options),
             rng=random.Random(self._rng.getrandbits(64)),
+            refuses=functools.partial(self.events.refuses, section.name),
         )
+        protocol = drivers.protocol(class_section.protocol).protocol(saved, facts, session)
+        pausing = protocol if isinstance(protocol, PausingProtocol) else None
         device = Device(
             section.name,
             opener,
@@ -146,7 +177,7 @@ class Fleet:
             self.events,
             rng=random.Random(self._rng.getrandbits(64)),
             checkpoint=saved,
-            read_pause_s=lambda: 0.0 if output.is_followed else protocol.read_pause_s,
+            read_pause_s=lambda: 0.0 if pausing is None or output.is_followed else pausing.read_pause_s,
         )
         self._openers.append(opener)
         self._devices.append(device)
@@ -160,34 +191,23 @@ class Fleet:
             link_name=opener.name,
             requester=device,
             output=output,
-            reset_hook=_hook(class_section.hooks.reset),
+            port=port_of(opener),
+            wanted_id=section.device_id,
+            names_a_board=isinstance(opener, PortOpener) and opener.names_a_board,
+            reset_hook=_hook(class_section.hooks.reset) or _line_reset(opener, device),
             power_hook=_hook(power.cycle if power is not None else None),
         )
 
 
-def open_link(section: DeviceSection, class_section: ClassSection) -> tuple[LinkOpener, float | None]:
-    """The opener of a link section, and how many bytes a second its line carries at most (None: no line)."""
-    serial = section.link.serial
-    if serial is not None:
-        from transports.serial import SerialLinkOpener  # pyserial is loaded only by who has a port
-
-        return SerialLinkOpener(serial.path, baud=serial.baud), serial.baud / BITS_PER_BYTE
-    simulated = section.link.simulated
-    if simulated is None:
-        raise AssertionError("the configuration was checked: a link section names one link")
-    from transports.simulated.link import SimulatedLinkOpener  # a simulated board in this process
-
-    return (
-        SimulatedLinkOpener(
-            device_id=section.name,
-            seed=simulated.seed,
-            slots=class_section.slots,
-            ring_bytes=simulated.ring,
-            accept_any=simulated.accept == "any",
-        ),
-        None,
-    )
-
-
 def _hook(section: HookSection | None) -> Hook | None:
     return None if section is None else Hook(section.command, section.deadline)
+
+
+def port_of(opener: LinkOpener) -> Callable[[], PortFacts | None]:
+    """How to learn where its device is plugged in."""
+    return (lambda: opener.port) if isinstance(opener, PortOpener) else lambda: None
+
+
+def _line_reset(opener: LinkOpener, device: Device) -> LineReset | None:
+    """A class that says no command resets by its modem lines, where these do."""
+    return LineReset(device.reset_by_line) if isinstance(opener, ResettingOpener) and opener.can_reset else None

@@ -1,4 +1,5 @@
-"""The ledger: every attempt the gateway ever intended and has not let go, in SQLite on the state directory.
+"""The ledger: every attempt the gateway ever intended and has not let go, and which board answered on each device, in SQLite on the
+state directory.
 
 An attempt is written before its START is sent and after its end is known; nothing else is. WAL with synchronous=NORMAL: a power cut may
 take the last commit, and the device's LIST then says what ran. Many writes that arrive together share one commit. It refuses to know
@@ -59,12 +60,27 @@ class Entry:
         return self.device, self.wid, self.gen
 
 
+@dataclass(frozen=True, slots=True)
+class KnownBoard:
+    """The board that answered last on a device."""
+
+    device: str
+    device_id: str
+    """In HELLO; in hexadecimal."""
+    port: str
+    """The identity of its port; empty on none of this machine."""
+    hub_port: str = ""
+    """Where that was on the USB."""
+
+
 _COLUMNS: Final = tuple(field.name for field in fields(Entry))
 _values: Final = attrgetter(*_COLUMNS)
 """Of an entry, in the order of the columns; dataclasses.astuple copies each of them deeply."""
 _INSERT: Final = f"INSERT OR REPLACE INTO attempts ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 _DELETE_POD: Final = "DELETE FROM attempts WHERE uid = ?"
 _DELETE_ATTEMPT: Final = "DELETE FROM attempts WHERE uid = ? AND container = ? AND gen = ?"
+_BOARD_COLUMNS: Final = tuple(field.name for field in fields(KnownBoard))
+_INSERT_BOARD: Final = f"INSERT OR REPLACE INTO boards ({', '.join(_BOARD_COLUMNS)}) VALUES ({', '.join('?' * len(_BOARD_COLUMNS))})"
 _ADDED_COLUMNS: Final = ("boot_id", "is_init")
 """Not in a ledger of the first days; 0 where nobody knew."""
 
@@ -90,6 +106,18 @@ class Ledger:
         except sqlite3.Error as error:
             raise LedgerFailed(str(error)) from error
         return [replace(Entry(*row), is_init=bool(row[-1])) for row in rows]
+
+    def boards(self) -> list[KnownBoard]:
+        """Every board it knows. Blocks; call before the loop runs. Raises LedgerFailed."""
+        try:
+            rows = self._db.execute(f"SELECT {', '.join(_BOARD_COLUMNS)} FROM boards ORDER BY device").fetchall()
+        except sqlite3.Error as error:
+            raise LedgerFailed(str(error)) from error
+        return [KnownBoard(*row) for row in rows]
+
+    async def put_board(self, board: KnownBoard) -> None:
+        """Insert or replace what is known of one device; durable on return. Raises LedgerFailed."""
+        await self._write(_INSERT_BOARD, (board.device, board.device_id, board.port, board.hub_port))
 
     async def put(self, entry: Entry) -> None:
         """Insert or replace one attempt; durable on return. Raises LedgerFailed."""
@@ -150,6 +178,7 @@ def _open(path: Path) -> sqlite3.Connection:
         if version not in (0, SCHEMA_VERSION):
             raise LedgerFailed(f"{path} was written by a newer wirelet (schema {version}, this one knows {SCHEMA_VERSION})")
         db.execute(f"CREATE TABLE IF NOT EXISTS attempts ({', '.join(_COLUMNS)}, PRIMARY KEY (uid, container, gen))")
+        db.execute(f"CREATE TABLE IF NOT EXISTS boards ({', '.join(_BOARD_COLUMNS)}, PRIMARY KEY (device))")
         held = {row[1] for row in db.execute("PRAGMA table_info(attempts)")}
         for column in _ADDED_COLUMNS:
             if column not in held:

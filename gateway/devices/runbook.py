@@ -90,8 +90,8 @@ class RunBook:
             self.runs.drop(entry)
         self._changed(PodUid(entry.uid))
 
-    async def running(self, run: RunKey, status: WorkloadStatus, epoch: int, boot_id: int) -> None:
-        """The device has it."""
+    async def running(self, run: RunKey, status: WorkloadStatus, epoch: int, boot_id: int, *, is_told: bool = True) -> None:
+        """The device has it. Not told when it is the answer to a start: who asked knows."""
 
         def confirmed(entry: Entry) -> Entry:
             return replace(
@@ -104,7 +104,7 @@ class RunBook:
                 boot_id=boot_id,
             )
 
-        await self._change(run, confirmed)
+        await self._change(run, confirmed, is_told=is_told)
 
     async def stopping(self, run: RunKey) -> None:
         """A stop was asked for. Not told: who asked knows."""

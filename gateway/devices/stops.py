@@ -15,13 +15,13 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from gateway.devices import exits
-from gateway.devices.board import Board, Dirt
+from gateway.devices.board import Board, Dirt, Hook, LineReset
 from gateway.devices.hooks import HookFailed, run_hook
 from gateway.devices.ladder import STEP_DEADLINE_S, STOP_MARGIN_S, Rung, StopOrder, next_rung
 from gateway.devices.ledger import Entry, RunKey
 from gateway.devices.runbook import RunBook
 from gateway.devices.runs import is_live
-from transports.errors import DeviceError, TransportError
+from transports.errors import DeviceError, LinkError, TransportError
 from transports.protocol import Reboot, StopWorkload
 
 _logger = logging.getLogger(__name__)
@@ -152,9 +152,15 @@ class Stops:
     async def _run_hook(self, board: Board, rung: Rung) -> None:
         hook = board.hooks[rung]
         try:
-            await run_hook(rung.value, hook.command, hook.deadline_s, board.name)
+            match hook:
+                case Hook():
+                    await run_hook(rung.value, hook.command, hook.deadline_s, board.name)
+                case LineReset():
+                    await hook.run()
+                case _:
+                    assert_never(hook)
             board.output.text(f"wirelet: hook {rung.value} has run\n".encode())
-        except HookFailed as error:
+        except (HookFailed, LinkError) as error:
             board.trouble = str(error)
             board.output.text(f"wirelet: {error}\n".encode())
             _logger.warning("hook failed", extra={"device": board.name, "why": str(error)})

@@ -88,8 +88,17 @@ class DeviceWorkloads:
         self._recognise(uid)
         devices = {container: place.device for container, place in self._book.slots.places(uid).items()}
         alive = [entry for entry in self._book.runs.containers(uid).values() if is_live(entry)]
-        connected = all(self._boards[entry.device].is_ready for entry in alive if entry.device in self._boards)
-        return PodObservation(attempts=self._book.runs.attempts(uid), devices=devices, connected=connected)
+        boards = {entry.device: self._boards[entry.device] for entry in alive if entry.device in self._boards}.values()
+        now = self._loop_time()
+        absent = [board for board in boards if not board.is_connected(now)]
+        changes = [at for board in boards if (at := board.connection_changes_at(now)) is not None]
+        return PodObservation(
+            attempts=self._book.runs.attempts(uid),
+            devices=devices,
+            connected=not absent,
+            restarting=bool(absent) and all(board.is_restarting(now) for board in absent),
+            connection_changes_at=min(changes, default=None),
+        )
 
     def known_pods(self) -> Sequence[PodUid]:
         return self._book.pods()
@@ -177,7 +186,8 @@ class DeviceWorkloads:
         if board.dirt is not None:
             raise StartRefused("DeviceDirty", f"device {board.name}: {board.dirt.why}")
         if not board.is_ready or board.inventory is None:
-            raise StartRefused("DeviceDisconnected", f"device {board.name} is not connected: {board.problem or 'no session'}")
+            reason = "DeviceRestarting" if board.is_restarting(anyio.current_time()) else "DeviceDisconnected"
+            raise StartRefused(reason, f"device {board.name} is not connected: {board.told_problem or 'no session'}")
         return StartWorkload(
             wid=workload_id(pod.uid, container),
             gen=gen,

@@ -118,6 +118,12 @@ class KubeApi:
         return str(self._requests.configuration.host)
 
     @property
+    def key_file(self) -> Path | None:
+        """The file of the private key; None when the kubeconfig itself holds it, or when there is none."""
+        name = self._requests.configuration.key_file
+        return Path(name) if name and Path(name).exists() else None
+
+    @property
     def is_writing(self) -> bool:
         """A write is under way."""
         return self._writes.borrowed_tokens > 0
@@ -143,6 +149,11 @@ class KubeApi:
         """POST to a collection or a review; returns the object as stored. Raises AlreadyExists and the others."""
         async with self._writes:
             return await self._request("POST", path, params, body, "application/json")
+
+    async def put_event(self, path: str, body: JsonObject) -> None:
+        """POST of an event. Half of all requests, so the answer, which is the event again, is not taken apart. Raises as create() does."""
+        async with self._writes:
+            await self._exchange("POST", path, None, body, "application/json")
 
     async def patch(self, path: str, body: JsonObject, kind: PatchKind, params: Mapping[str, str] | None = None) -> JsonObject:
         """Returns the object as stored. With metadata.uid in the body another object of the same name answers Unprocessable."""
@@ -186,7 +197,8 @@ class KubeApi:
 
         connector = aiohttp.TCPConnector(ssl=client.rest_client.ssl_context, limit=limit, socket_factory=self._socket)
         # trust_env makes aiohttp look for a netrc and a proxy in a thread for each request: half of all CPU.
-        client.configuration.client_session_kwargs = {"trust_env": False, "connector": connector}
+        # No cookies: a kubelet has none, and an empty jar is searched for each request.
+        client.configuration.client_session_kwargs = {"trust_env": False, "connector": connector, "cookie_jar": aiohttp.DummyCookieJar()}
         return connector
 
     def _socket(self, address: tuple[Any, ...]) -> socket.socket:
@@ -217,6 +229,11 @@ class KubeApi:
     async def _request(
         self, method: str, path: str, params: Mapping[str, str] | None, body: JsonObject | None = None, content_type: str | None = None
     ) -> JsonObject:
+        return json_object(await self._exchange(method, path, params, body, content_type))
+
+    async def _exchange(
+        self, method: str, path: str, params: Mapping[str, str] | None, body: JsonObject | None, content_type: str | None
+    ) -> bytes:
         with self._counted(method) as answered, _foreign_errors():
             response = await self._call(self._requests, method, path, params, body, content_type, _timeout(REQUEST_TIMEOUT_S))
             async with response:
@@ -224,7 +241,7 @@ class KubeApi:
             answered(response.status)
         if response.status >= 400:
             raise error_from_answer(response.status, response.headers, data)
-        return json_object(data)
+        return data
 
     async def _call(
         self,
@@ -292,6 +309,7 @@ def _foreign_errors() -> Generator[None, None, None]:
         raise Unavailable(str(error) or type(error).__name__) from error
 
 
+@functools.cache
 def _timeout(total_s: float | None, silence_s: float | None = None) -> object:
     import aiohttp
 
@@ -309,9 +327,20 @@ def _open_clients(kubeconfig: str | None, user_agent: str) -> tuple[ApiClient, A
         clients = ApiClient(configuration=configuration), ApiClient(configuration=copy.copy(configuration))
     except Exception as error:  # the loader has no error tree: a wrong file ends in KeyError, TypeError, YAMLError, SSLError ...
         raise ConfigError([(where, f"cannot be used: {_in_one_line(error)}")]) from error
+    finally:
+        _remove_copies()
     for client in clients:
         client.user_agent = user_agent
     return clients
+
+
+def _remove_copies() -> None:
+    """The loader copies keys that a kubeconfig holds into the temporary directory and removes them at an ordinary exit. They have been read
+    by now, and a killed gateway would leave the node's key on the disk each time."""
+    from kubernetes.aio.config import kube_config
+
+    # Private, and the only thing that makes the loader forget their names too; its absence fails every test that connects.
+    kube_config._cleanup_temp_files()  # type: ignore[no-untyped-call]  # the package is annotated in part
 
 
 def _in_one_line(error: Exception) -> str:

@@ -10,7 +10,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final
 
 import anyio
@@ -20,6 +19,7 @@ from gateway.kube.backoff import Backoff
 from gateway.kube.correlation import Correlator, Event, EventWrite, InvolvedObject, clean
 from gateway.kube.errors import KubeApiError, NotFound, TooManyRequests
 from gateway.pods.seams import JsonObject
+from gateway.pods.times import format_time
 
 _logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class KubeEvents:
                 pass
             else:
                 return
-        await self._api.create(collection, self._object(write))
+        await self._api.put_event(collection, self._object(write))
 
     def _object(self, write: EventWrite) -> JsonObject:
         event, involved = write.event, write.event.involved
@@ -143,14 +143,14 @@ class KubeEvents:
             "source": {"component": COMPONENT, "host": self._node_name},
             "reportingComponent": COMPONENT,
             "reportingInstance": self._node_name,
-            "firstTimestamp": _stamp(write.first_s),
-            "lastTimestamp": _stamp(write.last_s),
+            "firstTimestamp": format_time(write.first_s),
+            "lastTimestamp": format_time(write.last_s),
             "count": write.count,
         }
 
 
 def _patch(write: EventWrite) -> JsonObject:
-    return {"count": write.count, "lastTimestamp": _stamp(write.last_s), "message": write.event.message}
+    return {"count": write.count, "lastTimestamp": format_time(write.last_s), "message": write.event.message}
 
 
 def _namespace(involved: InvolvedObject) -> str:
@@ -163,7 +163,3 @@ def _field_path(pod: JsonObject, container: str) -> str:
         if any(declared.get("name") == container for declared in pod["spec"].get(group) or ()):
             return f"spec.{group}{{{container}}}"
     return ""
-
-
-def _stamp(unix_s: float) -> str:
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -17,7 +17,17 @@ from gateway.kubelet.container_logs import ContainerLogsHandler, parse_log_optio
 from gateway.kubelet.exchange import JSON, Answer, Reply, Request, RequestRefused, StreamReply
 from gateway.kubelet.exposition import CONTENT_TYPE, Family, render
 from gateway.kubelet.pod_table import pod_row, running_pod
-from gateway.kubelet.seams import ContainerLogs, DeviceLogs, DeviceRow, DeviceTable, EventTable, LogsUnavailable, PodDirectory, Vitals
+from gateway.kubelet.seams import (
+    ContainerLogs,
+    DeviceLogs,
+    DeviceRow,
+    DeviceTable,
+    EventTable,
+    LogsUnavailable,
+    PodDirectory,
+    PortsUnknown,
+    Vitals,
+)
 
 NOT_FOUND: Final = "404 page not found\n"
 
@@ -135,6 +145,13 @@ def local_routes(pods: PodDirectory, devices: DeviceTable, events: EventTable, d
     async def device_list(request: Request, arguments: Sequence[str]) -> Answer:
         return _json({"items": [device_row(row) for row in devices.rows()]})
 
+    async def port_list(request: Request, arguments: Sequence[str]) -> Answer:
+        try:
+            ports = await devices.unused_ports()
+        except PortsUnknown as unknown:
+            raise RequestRefused(503, str(unknown)) from unknown
+        return _json({"items": [{"description": port.description, "node": port.node, "match": port.match} for port in ports]})
+
     async def pod_list(request: Request, arguments: Sequence[str]) -> Answer:
         return _json({"items": [pod_row(pod) for pod in pods.all()]})
 
@@ -149,6 +166,7 @@ def local_routes(pods: PodDirectory, devices: DeviceTable, events: EventTable, d
 
     return (
         Route("/wirelet/devices", device_list),
+        Route("/wirelet/ports", port_list),
         Route("/wirelet/pods", pod_list),
         Route("/wirelet/events", event_list),
         Route("/wirelet/deviceLogs/{device}", device_log),
@@ -167,6 +185,8 @@ def device_row(row: DeviceRow) -> dict[str, Any]:
         "boot": row.boot,
         "programs": list(row.programs),
         "lastSeen": row.last_seen_s,
+        "deviceId": row.device_id,
+        "port": row.port,
     }
 
 

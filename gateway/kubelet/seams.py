@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -65,11 +65,34 @@ class DeviceRow:
     """What its INVENTORY lists."""
     last_seen_s: float | None = None
     """Unix seconds of the last message; None if never."""
+    device_id: str = ""
+    """Of the board that answered last, in hexadecimal; empty if none ever did."""
+    port: str = ""
+    """Where that is, or was, plugged in."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortRow:
+    """A port of this machine that no configured device uses."""
+
+    description: str
+    node: str
+    """For a person at this machine, now."""
+    match: Mapping[str, object]
+    """What finds it and no other port, in the configuration's keys; empty when nothing does."""
+
+
+class PortsUnknown(Exception):
+    """The ports cannot be told; the text says why."""
 
 
 class DeviceTable(Protocol):
     def rows(self) -> Sequence[DeviceRow]:
         """In the order of the configuration."""
+        ...
+
+    async def unused_ports(self) -> Sequence[PortRow]:
+        """Ports that are offered and never opened. Raises PortsUnknown."""
         ...
 
 

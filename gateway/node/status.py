@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from fractions import Fraction
 from typing import Any, Final, assert_never
 
 from gateway.node.facts import RUNTIME_VERSION, NodeCondition, NodeFacts
 from gateway.pods.quantity import parse_quantity
 from gateway.pods.seams import JsonObject
+from gateway.pods.times import format_time
 
 RESOURCE_PREFIX: Final = "wirelet.dev/"
 HEARTBEAT_S: Final = 300.0
@@ -184,7 +185,7 @@ def _quantity(value: Any) -> Fraction | None:
 
 def _conditions(known: Sequence[JsonObject], facts: NodeFacts, now: float) -> list[JsonObject]:
     before = _by_type(known)
-    stamp = _stamp(now)
+    stamp = format_time(now)
     conditions = []
     for condition in conditions_of(facts):
         status = "True" if condition.status else "False"
@@ -211,10 +212,6 @@ def _conditions_differ(known: Sequence[JsonObject], wanted: Sequence[JsonObject]
 
 def _by_type(conditions: Sequence[JsonObject]) -> dict[str, JsonObject]:
     return {str(condition.get("type")): condition for condition in conditions}
-
-
-def _stamp(unix_s: float) -> str:
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _unix(stamp: Any) -> float:

@@ -14,15 +14,20 @@ from gateway.pods.times import format_time
 from gateway.pods.view import PodView
 
 DISCONNECTED: Final = "DeviceDisconnected"
+RESTARTING: Final = "DeviceRestarting"
+_UNCONNECTED: Final = {
+    DISCONNECTED: "no connection to device {}; what runs there goes on",
+    RESTARTING: "device {} left the USB bus, as it does when it restarts",
+}
 
 
 def conditions_of(
-    pod: PodView, status: JsonObject, *, has_sandbox: bool, has_initialized: bool, disconnected: Sequence[str]
+    pod: PodView, status: JsonObject, *, has_sandbox: bool, has_initialized: bool, disconnected: Sequence[str], is_restarting: bool
 ) -> list[JsonObject]:
-    """status holds everything but the conditions already; disconnected names the devices without a session."""
+    """status holds everything but the conditions already; disconnected names the devices without a session, which may be restarting."""
     ready_to_start = _condition("PodReadyToStartContainers", is_true=has_sandbox)
     initialized = _initialized(status, has_initialized)
-    containers_ready = _containers_ready(status, disconnected)
+    containers_ready = _containers_ready(status, disconnected, RESTARTING if is_restarting else DISCONNECTED)
     ready = {**containers_ready, "type": "Ready"}
     if ready["status"] == "True" and (gates := _closed_gates(pod)):
         ready = _condition("Ready", is_true=False, reason="ReadinessGatesNotReady", message=", ".join(gates))
@@ -52,7 +57,7 @@ def _initialized(status: JsonObject, has_initialized: bool) -> JsonObject:
     return _condition("Initialized", is_true=False, reason="ContainersNotInitialized", message=message)
 
 
-def _containers_ready(status: JsonObject, disconnected: Sequence[str]) -> JsonObject:
+def _containers_ready(status: JsonObject, disconnected: Sequence[str], why: str) -> JsonObject:
     kind = "ContainersReady"
     if status["phase"] == "Succeeded":
         return _condition(kind, is_true=False, reason="PodCompleted")
@@ -60,7 +65,7 @@ def _containers_ready(status: JsonObject, disconnected: Sequence[str]) -> JsonOb
         return _condition(kind, is_true=False, reason="PodFailed")
     if disconnected:
         names = ", ".join(disconnected)
-        return _condition(kind, is_true=False, reason=DISCONNECTED, message=f"no connection to device {names}; what runs there goes on")
+        return _condition(kind, is_true=False, reason=why, message=_UNCONNECTED[why].format(names))
     unready = [container["name"] for container in status["containerStatuses"] if not container["ready"]]
     if unready:
         message = f"containers with unready status: [{' '.join(unready)}]"

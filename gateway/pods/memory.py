@@ -92,6 +92,8 @@ class PodMemory:
     is_released: bool = False
     link_shown: bool = True
     link_shown_at: float | None = None
+    is_lost: bool = False
+    """What is shown is a device that is gone, and not one that restarts."""
     status: JsonObject | None = None
     """As last written."""
     backoff_told: dict[str, int] = field(default_factory=dict)
@@ -109,7 +111,7 @@ class PodMemory:
                 self.streaks[name] = Streak(ended[-1].gen, 0) if was_replaced else streak(ended, self.streaks.get(name))
                 self.ended[name] = Ended(ended[-1].gen, now - _age_s(ended[-1].finished_at, now_wall))
         self._check_deadline(pod, attempts, now, now_wall)
-        self._look_at_link(observed.connected, now)
+        self._look_at_link(observed, now)
 
     def image_of(self, container: str, gen: int) -> str | None:
         """What that attempt runs; None when nobody remembers."""
@@ -135,10 +137,12 @@ class PodMemory:
             # The kubelet's words: pkg/kubelet/active_deadline.go
             self.failure = Failure("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
 
-    def _look_at_link(self, connected: bool, now: float) -> None:
+    def _look_at_link(self, observed: PodObservation, now: float) -> None:
         held = self.link_shown_at is not None and now - self.link_shown_at < LINK_HOLD_S
-        if connected != self.link_shown and not held:
-            self.link_shown, self.link_shown_at = connected, now
+        if observed.connected != self.link_shown and not held:
+            self.link_shown, self.link_shown_at = observed.connected, now
+        if observed.connected == self.link_shown:
+            self.is_lost = not observed.connected and not observed.restarting
 
     def link_changes_at(self, connected: bool) -> float | None:
         """When a held back change of the link may be shown; None if what is shown is true."""

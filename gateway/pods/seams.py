@@ -65,7 +65,11 @@ class PodObservation:
     devices: Mapping[str, str] = field(default_factory=dict)
     """Container name -> device it is assigned to."""
     connected: bool = True
-    """False while a device of the pod has no session."""
+    """False while a device of the pod has no session, and has had none for longer than a restart mostly takes."""
+    restarting: bool = False
+    """Not connected, but its devices leave in this way when they restart, and may be back in a moment."""
+    connection_changes_at: float | None = None
+    """Loop time at which one of the two will be different, if no device comes back before."""
 
 
 class StartRefused(Exception):

@@ -63,6 +63,7 @@ def build_status(
         has_sandbox=is_alive or (bool(attempts) and not has_ended and not is_finished(desired, attempts, memory.replaced)),
         has_initialized=has_initialized,
         disconnected=_disconnected(observed, attempts, memory) if is_alive else (),
+        is_restarting=not memory.is_lost,
     )
     keep_transition_times(status["conditions"], before, now_wall)
     return status

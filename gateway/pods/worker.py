@@ -23,6 +23,7 @@ from gateway.pods.notices import Notices
 from gateway.pods.pacing import RejectionPacer
 from gateway.pods.queue import wait_or_deadline
 from gateway.pods.refusal import CONFIG_ERROR, UNKNOWN_IMAGE, TranslationError
+from gateway.pods.reservations import Reservations
 from gateway.pods.seams import (
     AdmissionRejected,
     AttemptState,
@@ -57,6 +58,7 @@ class PodWorker:
         workloads: Workloads,
         node: NodeAddresses,
         node_object: NodeLookup,
+        reservations: Reservations,
         clock: Clock,
         rng: random.Random,
     ) -> None:
@@ -66,6 +68,7 @@ class PodWorker:
         self._workloads = workloads
         self._node = node
         self._node_object = node_object
+        self._reservations = reservations
         self._clock = clock
         self._rng = rng
         self._pacer = RejectionPacer()
@@ -75,14 +78,18 @@ class PodWorker:
         if not memory.is_known:
             memory.is_known = True
             self._notices.unknown_fields(pod)
-        decided = self._decide(pod, memory)
+        observed = self._observe(pod, memory)
+        decided = plan(pod, observed, memory, self._clock.now())
         steps = [action for action in decided.actions if isinstance(action, StartContainer | StopContainer)]
         if any(isinstance(step, StartContainer) for step in steps):
             await self._do_or_tell(pod, memory, steps)
         else:
             await self._do(pod, memory, steps)
-        following = self._decide(pod, memory) if steps else decided
-        await self._write_status(pod, memory)
+        following = decided
+        if steps:
+            observed = self._observe(pod, memory)
+            following = plan(pod, observed, memory, self._clock.now())
+        await self._write_status(pod, memory, observed)
         if Finish() in decided.actions:
             await self._sink.finish(pod.object)
             memory.finished_at = self._clock.now()
@@ -111,19 +118,17 @@ class PodWorker:
     def _observe(self, pod: PodView, memory: PodMemory) -> PodObservation:
         observed = self._workloads.observe(pod.uid)
         attempts = witnessed(pod, observed)
-        was_shown = memory.link_shown
+        was_lost = memory.is_lost
         memory.look(pod, attempts, observed, self._clock.now(), self._clock.wall())
-        if memory.link_shown is not was_shown and attempts:
-            self._notices.link(pod, observed, is_connected=memory.link_shown)
+        if memory.is_lost is not was_lost and attempts:
+            self._notices.link(pod, observed, is_connected=not memory.is_lost)
         return observed
-
-    def _decide(self, pod: PodView, memory: PodMemory) -> Plan:
-        return plan(pod, self._observe(pod, memory), memory, self._clock.now())
 
     def _next_look(self, pod: PodView, memory: PodMemory, decided: Plan, following: Plan, *, has_acted: bool) -> float | None:
         now = self._clock.now()
-        link_at = memory.link_changes_at(self._workloads.observe(pod.uid).connected)
-        instants = [at for at in (following.requeue_at, link_at) if at is not None]
+        observed = self._workloads.observe(pod.uid)
+        link_at = memory.link_changes_at(observed.connected)
+        instants = [at for at in (following.requeue_at, link_at, observed.connection_changes_at) if at is not None]
         if has_acted and following.actions:
             instants.append(now if following.actions != decided.actions else now + AGAIN_S)
         return min(instants, default=None)
@@ -143,7 +148,7 @@ class PodWorker:
             await wait_or_deadline(done, self._clock, self._clock.now() + SLOW_START_S)
             if not done.is_set():
                 try:
-                    await self._write_status(pod, memory)
+                    await self._write_status(pod, memory, self._observe(pod, memory))
                 except SourceUnavailable:
                     _logger.info("Cannot tell about a slow start, the start goes on", extra={"pod": pod.name})
 
@@ -173,7 +178,8 @@ class PodWorker:
         try:
             if not witnessed(pod, self._workloads.observe(pod.uid)):
                 # Once: a pod that runs is not turned out because a label of the node changed.
-                admit(pod, self._node_object())
+                admit(pod, self._node_object(), self._reservations)
+                self._reservations.hold(pod)
             claims = claims_of(pod)
             program = translate(pod, container, await self._references(pod, container), self._node)
             await self._workloads.start(pod.identity, container.name, gen, program, claims)
@@ -216,6 +222,7 @@ class PodWorker:
 
     def _rejected(self, pod: PodView, memory: PodMemory, container: ContainerView, rejected: AdmissionRejected) -> None:
         """Failed, but not faster than the owner's replacements may come; until then it waits, and may still find room."""
+        self._reservations.release(pod.uid)
         now = self._clock.now()
         if memory.reject_at is None:
             memory.reject_at = now + self._pacer.delay_s(pod.controller_uid, now)
@@ -228,9 +235,10 @@ class PodWorker:
 
     # -- telling
 
-    async def _write_status(self, pod: PodView, memory: PodMemory) -> None:
-        observed = self._observe(pod, memory)
+    async def _write_status(self, pod: PodView, memory: PodMemory, observed: PodObservation) -> None:
+        """observed is what memory has looked at last."""
         if pod.is_terminal and not observed.attempts and memory.failure is None:
+            self._reservations.release(pod.uid)
             return  # it ended in an earlier life of the gateway, and nobody here knows better
         if pod.is_deleting and not witnessed(pod, observed):
             return  # it never ran and goes at once
@@ -239,6 +247,7 @@ class PodWorker:
         await self._sink.write_status(pod.object, status)
         memory.status = status
         if status["phase"] in TERMINAL_PHASES and not _is_alive(observed):
+            self._reservations.release(pod.uid)
             await self._workloads.retire(pod.uid)
 
 

@@ -13,6 +13,7 @@ import anyio.lowlevel
 from gateway.devices.board import Board
 from gateway.devices.events import DeviceEvents
 from gateway.devices.identity import workload_id
+from gateway.devices.known_boards import KnownBoards
 from gateway.devices.ledger import Entry, Ledger
 from gateway.devices.output import DeviceOutput
 from gateway.devices.runbook import RunBook
@@ -30,7 +31,7 @@ POD: Final = PodIdentity(UID, "default", "hello")
 OTHER: Final = PodIdentity(PodUid("11111111-2222-4333-8444-555555555555"), "default", "other")
 WID: Final = workload_id(UID, "main")
 NO_CLAIMS: Final = Claims(containers={"main": {}})
-WAIT_S: Final = 600.0
+WAIT_S: Final = 100.0
 """On a clock that jumps."""
 
 
@@ -50,7 +51,7 @@ class Desk:
         self.book = RunBook(self.runs, self.ledger, self.logs, self._changed, lambda: 1_700_000_000.0)
         self._checkpoints: list[CheckpointFile] = []
         self.boards = {device.name: self._board(folder, device, board) for device in self.devices.values()}
-        self.events = DeviceEvents(self.boards, self.book, anyio.current_time, lambda: 1_700_000_000.0)
+        self.events = DeviceEvents(self.boards, self.book, KnownBoards(self.ledger), anyio.current_time, lambda: 1_700_000_000.0)
         self.events.fleet_changed = self._wake
         self.workloads = DeviceWorkloads(self.boards, self.book, self.events, anyio.current_time)
         for device in self.devices.values():

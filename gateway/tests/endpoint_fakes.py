@@ -22,11 +22,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gateway.errors import GatewayError
 from gateway.kubelet.exposition import Family, Kind, Sample
-from gateway.kubelet.seams import DeviceRow, LogsUnavailable
+from gateway.kubelet.seams import DeviceRow, LogsUnavailable, PortRow, PortsUnknown
 from gateway.kubelet.server import HttpServer
 from gateway.logs.reader import LogOptions
 
-DEADLINE_S: Final = 10
+DEADLINE_S: Final = 4
 """Never reached when things work; a broken test ends with it."""
 
 
@@ -215,9 +215,16 @@ class FakeLogs:
 @dataclass(frozen=True)
 class FixedDevices:
     listed: Sequence[DeviceRow]
+    ports: Sequence[PortRow] | None = ()
+    """None: nobody can tell them."""
 
     def rows(self) -> Sequence[DeviceRow]:
         return self.listed
+
+    async def unused_ports(self) -> Sequence[PortRow]:
+        if self.ports is None:
+            raise PortsUnknown("udev hangs")
+        return self.ports
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ class FakeDevice:
     def __init__(self, name: str, *, slots: int = 4) -> None:
         self.name = name
         self.slots = slots
+        self.device_id = b"fake"
         self.sink: DeviceSink
         self.boot_id = 0x5EED0000
         self.epoch = self.boot_id
@@ -131,7 +132,7 @@ class FakeDevice:
             end = Output(self.told_epoch, (Gap(self.told_off, None, None, 4),), Checkpoint(self.boot_id, self.epoch), ClockSample(0, 0.0))
             self._tell(lambda: self.sink.store(self.name, end))
         self.told_epoch = self.epoch
-        joined = Joined(b"fake", self.boot_id, self.epoch, is_new, self.reset_cause, 1, self.boot_off, ClockSample(0, 0.0))
+        joined = Joined(self.device_id, self.boot_id, self.epoch, is_new, self.reset_cause, 1, self.boot_off, ClockSample(0, 0.0))
         self._tell(lambda: self.sink.link_changed(self.name, None))
         self._tell(lambda: self.sink.happened(self.name, joined))
 
@@ -245,6 +246,10 @@ class FakeDevice:
         if (request, waiter) in self._waiters:
             self._waiters.remove((request, waiter))
         self._tell(lambda: self._answer(waiter))
+        self.answered(request)
+
+    def answered(self, request: Request) -> None:
+        """For tests in which something follows an answer at once."""
 
     async def _do_later(self, request: Request, waiter: _Waiter) -> None:
         """A request that waited for LIST."""

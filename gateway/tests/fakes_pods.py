@@ -100,6 +100,7 @@ class FakeApi:
         self.synced = True
         self.is_reachable = True
         self.writes: list[JsonObject] = []
+        self.finished: list[PodUid] = []
         self.events: list[tuple[str, str, str]] = []
         self._clock = clock
         self._changed: Callable[[PodUid], None] = lambda uid: None
@@ -144,6 +145,7 @@ class FakeApi:
         stored = self.objects.get(pod["metadata"]["uid"])
         if stored is None:
             return
+        self.finished.append(pod["metadata"]["uid"])
         stored["metadata"]["deletionGracePeriodSeconds"] = 0
         if not stored["metadata"].get("finalizers"):
             del self.objects[pod["metadata"]["uid"]]
@@ -226,6 +228,8 @@ class FakeDevices:
     slots: int = 100
     is_settled: bool = True
     is_connected: bool = True
+    is_restarting: bool = False
+    connection_changes_at: float | None = None
     images: set[str] = field(default_factory=lambda: {"hello", "hang", "exit-0", "exit-3"})
     attempts: dict[PodUid, dict[str, list[Attempt]]] = field(default_factory=dict)
     programs: dict[tuple[PodUid, str, int], Program] = field(default_factory=dict)
@@ -238,7 +242,13 @@ class FakeDevices:
 
     def observe(self, uid: PodUid) -> PodObservation:
         held = self.attempts.get(uid, {})
-        return PodObservation({name: list(history) for name, history in held.items()}, dict.fromkeys(held, "board-a"), self.is_connected)
+        return PodObservation(
+            {name: list(history) for name, history in held.items()},
+            dict.fromkeys(held, "board-a"),
+            self.is_connected,
+            self.is_restarting,
+            self.connection_changes_at,
+        )
 
     def known_pods(self) -> Sequence[PodUid]:
         return list(self.attempts)
@@ -288,8 +298,8 @@ class FakeDevices:
         self._replace(uid, container, state=AttemptState.EXITED, exit_code=code, finished_at=self.clock.wall(), **fields)
         self.changed(uid)
 
-    def unplug(self, *, connected: bool = False) -> None:
-        self.is_connected = connected
+    def unplug(self, *, connected: bool = False, restarting: bool = False, changes_at: float | None = None) -> None:
+        self.is_connected, self.is_restarting, self.connection_changes_at = connected, restarting, changes_at
         for uid in self.attempts:
             self.changed(uid)
 

@@ -25,7 +25,7 @@ from gateway.config import parse
 from gateway.directories import choose_directories
 from gateway.kubelet.listeners import listen_unix
 from gateway.kubelet.routes import Endpoint, kubelet_routes, local_routes
-from gateway.kubelet.seams import DeviceRow
+from gateway.kubelet.seams import DeviceRow, PortRow
 from gateway.kubelet.server import HttpServer, Limits
 from gateway.tests.endpoint_fakes import FakeDeviceLogs, FakeLogs, FakePods, FixedDevices, FixedEvents, FixedVitals, pod, serving
 
@@ -35,6 +35,11 @@ CREATED = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW - 50.5 * 3600))
 DEVICES = [
     DeviceRow("board-a", "esp32", "serial:/dev/ttyUSB0", "Ready", "", 1, 4, "b7", ("hello", "echo"), NOW - 30.5 * 3600),
     DeviceRow("board-b", "esp32", "serial:/dev/ttyUSB1", "Disconnected", "no such\x1b[31m port"),
+]
+PORTS = [
+    PortRow("0403:6001 FT232R USB UART with serial A5069RR4 at port 1-1.3", "/dev/ttyUSB2", {"usbSerial": "A5069RR4"}),
+    PortRow("1a86:7523 with serial \x1b[31m: {x}", "/dev/ttyUSB3", {"vidPids": ["1a86:7523"], "port": "pci-0000:00:14.0-usb-0:1.2"}),
+    PortRow("1a86:7523 without a serial number", "/dev/ttyUSB4", {}),
 ]
 LOGS = {"wirelet://hello-main-1": b"one\xff\ntwo\n", "wirelet://two-b-1": b"from b\n"}
 
@@ -57,7 +62,7 @@ def gateway(tmp_path: Path) -> Iterator[Path]:
     async def serve() -> None:
         token = anyio.lowlevel.current_token()
         loop.append(lambda: anyio.from_thread.run_sync(stop.set, token=token))
-        listed, devices = FakePods(pods()), FixedDevices(DEVICES)
+        listed, devices = FakePods(pods()), FixedDevices(DEVICES, PORTS)
         event = {
             "metadata": {"namespace": "default"},
             "type": "Normal",
@@ -141,6 +146,44 @@ def test_what_a_device_says_cannot_command_the_terminal(wirelet: Run) -> None:
     _, out, _ = wirelet("get", "devices", "-o", "wide")
     assert "\x1b" not in out
     assert "no such [31m port" in out
+
+
+def test_ports_that_no_device_uses_stand_below_the_devices(wirelet: Run) -> None:
+    code, out, err = wirelet("get", "devices", "--all")
+    assert (code, err) == (0, "")
+    devices, ports = out.split("\n\n")
+    assert devices.splitlines() == wirelet("get", "devices")[1].splitlines()
+    header, *rows = [line.split("   ") for line in ports.splitlines()]
+    assert [cell.strip() for cell in header if cell.strip()] == ["UNUSED-PORT", "NODE", "MATCH"]
+    assert [row[-1].strip() for row in rows] == [
+        '{usbSerial: "A5069RR4"}',
+        '{vidPids: ["1a86:7523"], port: "pci-0000:00:14.0-usb-0:1.2"}',
+        "nothing tells it apart",
+    ]
+    assert "\x1b" not in out
+    assert json.loads(wirelet("get", "devices", "--all", "-o", "json")[1])["unusedPorts"][0]["node"] == "/dev/ttyUSB2"
+
+
+def test_the_configuration_that_is_offered_for_a_port_is_a_good_one(wirelet: Run) -> None:
+    code, out, err = wirelet("get", "devices", "--all", "-o", "yaml")
+    assert (code, err) == (0, "")
+    configuration = parse(f"node: {{name: desk}}\nclasses: [{{name: esp32}}]\n{out}")
+    assert [(device.name, device.class_, device.link.port) for device in configuration.devices] == [
+        ("port-1", "esp32", "usbSerial A5069RR4"),
+        ("port-2", "esp32", "vidPids 1a86:7523, port pci-0000:00:14.0-usb-0:1.2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("get", "devices", "-o", "yaml"), "-o yaml is for devices --all"),
+        (("get", "pods", "--all"), "--all is for devices, without a name"),
+        (("get", "devices", "board-a", "--all"), "--all is for devices, without a name"),
+    ],
+)
+def test_what_all_and_yaml_are_for(wirelet: Run, words: Sequence[str], why: str) -> None:
+    assert wirelet(*words) == (2, "", f"wirelet get: {why}\n")
 
 
 def test_events_as_a_table(wirelet: Run) -> None:
@@ -286,7 +329,7 @@ def test_check_config_says_ok_or_one_line_for_each_problem(tmp_path: Path, capsy
     good.write_text("node: {name: pi}\n")
     bad.write_text("node: {name: pi}\nserver: {port: many, colour: red}\n")
     assert main(["check-config", str(good)]) == 0
-    assert capsys.readouterr().out == "ok\n"
+    assert capsys.readouterr().out.startswith("ok\n")
     assert main(["check-config", str(bad)]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(":")[0] for line in lines] == ["server.port", "server.colour"]
@@ -334,10 +377,11 @@ def test_our_transports_is_ours() -> None:
     assert clash_of_transports() is None
 
 
-def test_another_transports_is_told_before_anything_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [("run", "--standalone"), ("check-config", "gateway.yaml")])
+def test_another_transports_is_told_before_anything_runs(tmp_path: Path, words: tuple[str, ...]) -> None:
     (tmp_path / "transports").mkdir()
     (tmp_path / "transports" / "__init__.py").write_text("")
-    result = run_process("run", "--standalone", env={**os.environ, "PYTHONPATH": str(tmp_path)}, cwd=tmp_path)
+    result = run_process(*words, env={**os.environ, "PYTHONPATH": str(tmp_path)}, cwd=tmp_path)
     assert result.returncode == 1
     assert result.stderr.startswith(b"wirelet: another package 'transports' (")
     assert result.stderr.count(b"\n") == 1

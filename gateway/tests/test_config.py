@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from gateway.config import Configuration, load, parse
-from gateway.config_values import SIMULATED_RING_BYTES
+from gateway import drivers
+from gateway.config import Configuration, check, load, parse
 from gateway.errors import ConfigError
-from transports.simulated.board import MAX_RING_BYTES, MIN_RING_BYTES
+from transports.serial_options import SerialOptions
+from transports.simulated.driver import SimulatedOptions
 
+LINKS: Final = ", ".join(offer.name for offer in drivers.links())
 GOOD = """
 apiVersion: wirelet.dev/v1alpha1
 kind: GatewayConfiguration
@@ -43,7 +49,11 @@ def test_a_good_file_gives_seconds_bytes_and_defaults() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("slots: 4", "slot: 4", "classes[0].slot: unknown key; allowed here: name, protocol, slots, shared, grace, keepalive, hooks"),
+        (
+            "slots: 4",
+            "slot: 4",
+            "classes[0].slot: unknown key; allowed here: name, protocol, slots, shared, grace, keepalive, vidPids, hooks, link",
+        ),
         ("slots: 4", "slots: 32", "classes[0].slots: must be less than or equal to 31, not 32"),
         ("slots: 4", "slots: many", "classes[0].slots: must be a whole number, not 'many'"),
         ("shared: true", "shared: maybe", "classes[0].shared: must be true or false, not 'maybe'"),
@@ -51,8 +61,8 @@ def test_a_good_file_gives_seconds_bytes_and_defaults() -> None:
         ("accept: any", "accept: all", "devices[0].link.simulated.accept: must be 'any', not 'all'"),
         ("class: sim, link: {serial", "class: esp, link: {serial", "devices[1].class: no class 'esp'; there are: sim"),
         ("name: sim-2", "name: sim-1", "devices[1].name: 'sim-1' is already devices[0]; names are unique"),
-        ("serial: {path: /dev/ttyUSB0, baud: 921600}", "", "devices[1].link: needs exactly one of: serial, simulated"),
-        ("path: /dev/ttyUSB0, ", "", "devices[1].link.serial.path: is required"),
+        ("serial: {path: /dev/ttyUSB0, baud: 921600}", "", f"devices[1].link: needs exactly one of: {LINKS}"),
+        ("path: /dev/ttyUSB0, ", "", "devices[1].link.serial: needs exactly one of: path, match"),
         ("node: {name: pi-lab-3}", "", "node: is required"),
         ("pi-lab-3", "Pi_Lab", "node.name: must be a DNS name in lower case, not 'Pi_Lab'"),
         ("v1alpha1", "v1", "apiVersion: must be 'wirelet.dev/v1alpha1', not 'wirelet.dev/v1'"),
@@ -87,6 +97,68 @@ def test_a_bad_key_is_named_with_what_is_allowed(old: str, new: str, message: st
         ("classes: [{name: c, hooks: {reset: {command: [a], deadline: 0s}}}]", None),
         ("devices: [{name: d, class: c, link: {serial: {path: ''}}}]", None),
         ("devices: [{name: d, class: c, link: {simulated: {ring: 0}}}]", "devices[0].link.simulated.ring: must be 1Ki to 16Mi, not 0"),
+        (
+            "devices: [{name: d, class: c, link: {simulated: {ring: big}}}]",
+            "devices[0].link.simulated.ring: must be a size such as 64Mi, not 'big'",
+        ),
+        ("devices: [{name: d, class: c, link: {simulated: {seed: -1}}}]", "devices[0].link.simulated.seed: must be 0 or more, not -1"),
+        (
+            "devices: [{name: d, class: c, link: {serial: {path: x, baud: 9}}}]",
+            "devices[0].link.serial.baud: must be 50 to 12000000, not 9",
+        ),
+        (
+            "devices: [{name: d, class: c, link: {serial: {bauds: 9}}}]",
+            "devices[0].link.serial.bauds: unknown key; allowed here: "
+            "baud, flowControl, modemLines, rs485, lowLatency, latencyTimer, path, match",
+        ),
+        (
+            "devices: [{name: d, class: c, link: {serial: {path: x, match: {usbSerial: A5069RR4}}}}]",
+            "devices[0].link.serial: needs exactly one of: path, match",
+        ),
+        (
+            "devices: [{name: d, class: c, link: {serial: {match: {interface: 1}}}}]",
+            "devices[0].link.serial.match: needs one of: usbSerial, vidPids, port, platform; "
+            "`wirelet get devices --all -o yaml` writes it for what is plugged in",
+        ),
+        (
+            "devices: [{name: d, class: c, link: {serial: {match: {usbSerial: '0001'}}}}]",
+            "devices[0].link.serial.match.usbSerial: '0001' is what many chips say; match by port, and vidPids",
+        ),
+        (
+            "devices: [{name: d, class: c, link: {serial: {match: {vidPids: ['0403:600']}}}}]",
+            "devices[0].link.serial.match.vidPids: must be four hexadecimal digits twice, such as 0403:6001, not '0403:600'",
+        ),
+        (
+            "devices: [{name: d, class: c, link: {serial: {match: {port: /dev/ttyUSB0}}}}]",
+            "devices[0].link.serial.match.port: must be a place, such as 1-1.3 or fe201000.serial, not '/dev/ttyUSB0'; "
+            "a path of /dev stands in `path`",
+        ),
+        ("devices: [{name: d, class: c, link: {serial: {match: {port: 1-1, interface: -1}}}}]", None),
+        ("devices: [{name: d, class: c, link: {serial: {match: {port: 1-1, platform: fe201000.serial}}}}]", None),
+        ("classes: [{name: c, vidPids: [303a]}]", None),
+        (
+            "devices: [{name: d, class: c, deviceId: A1, link: {simulated: {}}}]",
+            "devices[0].deviceId: must be `any`, or 4 to 12 bytes in lower-case hexadecimal "
+            "as `wirelet get devices -o wide` shows, not 'A1'",
+        ),
+        (
+            "devices: [{name: d, class: c, link: {serial: }}]",
+            "devices[0].link.serial: must be a mapping with keys such as "
+            "baud, flowControl, modemLines, rs485, lowLatency, latencyTimer, path, match, not None",
+        ),
+        (
+            "devices: [{name: d, class: c, link: serial}]",
+            f"devices[0].link: must be a mapping with one key of: {LINKS}; not 'serial'",
+        ),
+        ("devices: [{name: d, class: c, link: {}}]", f"devices[0].link: needs exactly one of: {LINKS}"),
+        (
+            "devices: [{name: d, class: c, link: {tcp: {host: x}}}]",
+            f"devices[0].link.tcp: no such link is installed; there are: {LINKS}; pip install the package that brings it",
+        ),
+        (
+            "classes: [{name: c, protocol: scpi}]",
+            "classes[0].protocol: no such protocol is installed; there are: framed; pip install the package that brings it",
+        ),
     ],
 )
 def test_a_value_that_could_only_fail_later_is_refused_now(section: str, message: str | None) -> None:
@@ -112,13 +184,45 @@ def test_nesting_without_end_and_alias_bombs_are_one_short_line() -> None:
     )
 
 
-def test_the_simulated_ring_has_the_bounds_of_the_simulated_board() -> None:
-    assert SIMULATED_RING_BYTES == (MIN_RING_BYTES, MAX_RING_BYTES)
-
-
 def test_two_devices_cannot_have_one_port() -> None:
-    with pytest.raises(ConfigError, match=r"devices\[0\].link.serial.path: /dev/ttyUSB0 is already|already the port of devices\[0\]"):
+    with pytest.raises(ConfigError, match=r"devices\[1\].link.serial: /dev/ttyUSB0 is already the port of devices\[0\]"):
         parse(GOOD.replace("simulated: {seed: 1, accept: any}", "serial: {path: /dev/ttyUSB0}"))
+
+
+SHARED = """
+node: {name: x}
+classes: [{name: c, link: {serial: {baud: 921600}, simulated: {seed: 7}}}]
+devices:
+- {name: a, class: c, link: {serial: {path: /dev/a}}}
+- {name: b, class: c, link: {serial: {path: /dev/b, baud: 9600}}}
+- {name: s, class: c, link: {simulated: {}}}
+"""
+
+
+def test_a_class_says_what_its_devices_links_have_in_common() -> None:
+    a, b, s = parse(SHARED).devices
+    assert (a.link.options, b.link.options) == (SerialOptions(path="/dev/a", baud=921600), SerialOptions(path="/dev/b", baud=9600))
+    assert s.link.options == SimulatedOptions(seed=7)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("baud: 921600", "bauds: 921600", "classes[0].link.serial.bauds: unknown key; allowed here: baud, flowControl"),
+        ("baud: 921600", "baud: fast", "classes[0].link.serial.baud: must be a whole number, not 'fast'"),
+        ("baud: 921600", "baud: 1", "devices[0].link.serial.baud: must be 50 to 12000000, not 1"),
+        ("simulated: {seed: 7}", "tcp: {}", f"classes[0].link.tcp: no such link is installed; there are: {LINKS}; pip install"),
+        ("{serial: {baud: 921600}, simulated: {seed: 7}}", "serial", f"classes[0].link: must be a mapping with keys of: {LINKS}"),
+        ("{baud: 921600}", "[1]", "classes[0].link.serial: must be a mapping with keys such as baud, flowControl"),
+        ("path: /dev/a", "path: [", "not YAML in line"),
+        ("{path: /dev/a}", "fast", "devices[0].link.serial: must be a mapping with keys such as baud, flowControl"),
+    ],
+)
+def test_a_bad_default_of_a_class_is_told_once(old: str, new: str, message: str) -> None:
+    assert old in SHARED
+    with pytest.raises(ConfigError) as caught:
+        parse(SHARED.replace(old, new))
+    assert [line for line in str(caught.value).splitlines() if line.startswith(message)] == str(caught.value).splitlines()
 
 
 def test_every_problem_is_told_at_once() -> None:
@@ -141,3 +245,43 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
 def test_the_file_may_be_read_again() -> None:
     assert isinstance(parse(GOOD), Configuration)
     assert parse(GOOD) == parse(GOOD)
+
+
+def test_two_devices_cannot_mean_the_same_port_by_one_rule() -> None:
+    device = "{name: %s, class: c, link: {serial: {match: {usbSerial: A5069RR4}}}}"
+    with pytest.raises(ConfigError, match=r"devices\[1\].link.serial: usbSerial A5069RR4 is already the port of devices\[0\]"):
+        parse(f"node: {{name: x}}\nclasses: [{{name: c}}]\ndevices: [{device % 'a'}, {device % 'b'}]")
+
+
+def test_a_class_knows_its_boards_in_other_modes() -> None:
+    link = "{serial: {match: {usbSerial: A1B2, vidPids: ['303A:4001']}}}"
+    classes = "classes: [{name: c, vidPids: ['303A:1001']}]"
+    configuration = parse(f"node: {{name: x}}\n{classes}\ndevices: [{{name: a, class: c, deviceId: any, link: {link}}}]")
+    (device,) = configuration.devices
+    assert configuration.class_of(device).vid_pids == ("303a:1001",)
+    assert str(device.link.options.match.rule()) == "usbSerial A1B2, vidPids 303a:4001"
+
+
+KEYS: Final = st.one_of(st.sampled_from(["serial", "simulated", "path", "baud", "ring", "name", "class", "link"]), st.integers(), st.none())
+LEAVES: Final = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.dates(), st.sampled_from(["serial", "/dev/x", "c", "10s", "a\0b", ""])
+)
+THINGS: Final = st.recursive(
+    LEAVES, lambda things: st.one_of(st.lists(things, max_size=3), st.dictionaries(KEYS, things, max_size=3)), max_leaves=8
+)
+
+
+@settings(deadline=None)
+@given(of_class=THINGS, options=THINGS, link=THINGS, odd=THINGS)
+def test_whatever_stands_in_a_link_is_told_and_never_breaks_the_check(of_class: Any, options: Any, link: Any, odd: Any) -> None:
+    for document in (
+        {
+            "node": {"name": "x"},
+            "classes": [{"name": "c", "link": of_class}],
+            "devices": [{"name": "d", "class": "c", "link": {"serial": options}}, {"name": "e", "class": "c", "link": link}],
+        },
+        {"node": {"name": "x"}, "classes": [{"name": "c", "link": {"serial": options}}, odd], "devices": [odd, link]},
+        {"node": {"name": "x"}, "classes": odd, "devices": link},
+    ):
+        with contextlib.suppress(ConfigError):
+            check(document)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from gateway.pods.lifecycle import FINISH_AGAIN_S
 from gateway.pods.memory import LINK_HOLD_S
 from gateway.pods.seams import AttemptState, PodUid
 from gateway.pods.worker import SLOW_START_S
@@ -70,6 +73,18 @@ async def test_a_crashing_container_backs_off_as_the_kubelet_does() -> None:
             assert lab.devices.state(uid)[0] == gen
 
 
+async def test_a_back_off_is_told_once_for_each_restart() -> None:
+    lab = Lab()
+    async with lab.running():
+        uid = await lab.create(pod(containers=[{"name": "main", "image": "exit-3"}]))
+        for waits in (1, 2):
+            for _ in range(3):
+                lab.devices.changed(uid)
+                await idle()
+            assert lab.api.reasons().count("BackOff") == waits
+            await lab.clock.turn(11)
+
+
 async def test_deletion_ends_as_soon_as_the_device_ends_and_the_last_status_comes_first() -> None:
     lab = Lab()
     async with lab.running():
@@ -107,16 +122,20 @@ async def test_a_pod_that_never_started_goes_at_once() -> None:
         lab.api.delete(uid, 30)
         await idle()
         assert uid not in lab.api.objects
+        assert [status["phase"] for status in lab.api.writes] == ["Pending"]
 
 
-async def test_a_finalizer_is_left_alone_and_the_pod_asked_to_go_once() -> None:
+async def test_a_finalizer_is_left_alone_and_the_pod_asked_to_go_once_a_minute() -> None:
     lab = Lab()
     async with lab.running():
         uid = await lab.create({**pod(), "metadata": {**pod()["metadata"], "finalizers": ["example.org/x"]}})
         lab.api.delete(uid, 5)
         await idle()
         lab.devices.end(uid)
-        await idle()
+        await lab.clock.turn(FINISH_AGAIN_S - 1)
+        assert lab.api.finished == [uid]
+        await lab.clock.turn(2)
+        assert lab.api.finished == [uid, uid]
         assert lab.api.objects[uid]["metadata"]["finalizers"] == ["example.org/x"]
         assert lab.devices.released == []
         lab.api.remove(uid)
@@ -135,6 +154,7 @@ async def test_after_a_force_delete_the_slot_is_kept_until_the_device_stopped() 
         lab.devices.end(uid, code=137)
         await idle()
         assert lab.devices.released == [uid]
+        assert lab.gateway.pods_remembered == 0
 
 
 async def test_an_unknown_image_waits_with_the_list_and_starts_when_the_device_gets_it() -> None:
@@ -197,9 +217,12 @@ async def test_a_restarted_gateway_adopts_what_runs() -> None:
     async with lab.running():
         uid = await lab.create(pod())
         before = lab.api.container(uid)
+    # The board has not said yet what runs on it, and the ledger is lost.
     lab.devices.is_settled = False
+    held, lab.devices.attempts = lab.devices.attempts, {}
     async with lab.running():
         await lab.clock.turn(5)
+        lab.devices.attempts = held
         lab.devices.is_settled = True
         await lab.clock.turn(1)
         assert lab.api.container(uid) == before
@@ -315,6 +338,32 @@ async def test_a_pulled_cable_shows_at_once_and_a_loose_one_does_not_flood() -> 
         assert lab.api.condition(uid, "Ready")["status"] == "True"
         assert len(lab.api.writes) == writes + 1
         assert lab.api.reasons()[-2:] == ["DeviceDisconnected", "DeviceConnected"]
+
+
+async def test_a_board_that_leaves_to_restart_is_not_told_as_a_pulled_cable() -> None:
+    lab = Lab()
+    async with lab.running():
+        uid = await lab.create(pod())
+        lab.devices.unplug(restarting=True)
+        await idle()
+        assert lab.api.condition(uid, "Ready")["reason"] == "DeviceRestarting"
+        lab.devices.unplug(connected=True)
+        await lab.clock.turn(LINK_HOLD_S + 1)
+        assert lab.api.condition(uid, "Ready")["status"] == "True"
+        assert not {"DeviceDisconnected", "DeviceConnected"} & set(lab.api.reasons())
+
+
+async def test_a_restart_that_does_not_end_is_told_as_what_it_is_when_its_time_is_over() -> None:
+    lab = Lab()
+    async with lab.running():
+        uid = await lab.create(pod())
+        lab.devices.unplug(restarting=True, changes_at=lab.clock.now() + 6)
+        await idle()
+        assert lab.api.condition(uid, "Ready")["reason"] == "DeviceRestarting"
+        lab.devices.is_restarting, lab.devices.connection_changes_at = False, None  # nobody says so: time has passed
+        await lab.clock.turn(7)
+        assert lab.api.condition(uid, "Ready")["reason"] == "DeviceDisconnected"
+        assert lab.api.reasons()[-1] == "DeviceDisconnected"
 
 
 async def test_a_foreign_write_on_our_condition_is_put_right_and_other_conditions_stay() -> None:
@@ -465,6 +514,14 @@ async def test_fields_nobody_here_knows_are_told_once() -> None:
         await lab.clock.turn(60)
         assert lab.api.events[0] == ("Warning", "UnknownFields", "Ignored, not known to this gateway: spec.quantumEntanglement")
         assert lab.api.reasons().count("UnknownFields") == 1
+
+
+async def test_only_a_few_unknown_fields_are_named() -> None:
+    lab = Lab()
+    async with lab.running():
+        many: dict[str, Any] = {f"x{number}": True for number in range(10, 99)}
+        await lab.create(pod(**many))
+        assert lab.api.events[0][2].endswith("spec.x18, spec.x19 ...")
 
 
 async def test_a_pod_that_ended_before_this_gateway_knew_it_is_left_as_it_is() -> None:

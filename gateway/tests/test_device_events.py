@@ -14,7 +14,7 @@ from gateway.tests.desk import OTHER, UID, WID, desk, entry
 from gateway.tests.fake_device import FakeDevice
 from gateway.tests.warped_time import WarpedLoop
 from transports.errors import LinkNotFound
-from transports.protocol import RemoveWorkload, WorkloadState, WorkloadStatus
+from transports.protocol import BAUD_MISMATCH, GARBAGE, Problem, RemoveWorkload, WorkloadState, WorkloadStatus
 
 OTHER_WID = workload_id(OTHER.uid, "main")
 
@@ -380,3 +380,20 @@ async def test_lines_of_a_run_without_a_name_are_found_under_its_name(tmp_path: 
         one, gap, two, three = (await table.log(gen=2)).splitlines()
         assert (one, two, three) == ("one", "two", "three")
         assert "10 bytes" in gap
+
+
+# -- problems of the line
+
+
+async def test_a_wrong_speed_is_the_devices_message_and_one_fault(tmp_path: Path) -> None:
+    device = FakeDevice("dev")
+    async with desk(tmp_path, device) as table:
+        faults: list[tuple[str, str, str]] = []
+        table.events.fault_told = lambda *fault: faults.append(fault)
+        await table.events.link_changed("dev", None)
+        await table.events.happened("dev", Problem(GARBAGE, "20 broken frames"))
+        assert faults == []
+        await table.events.happened("dev", Problem(BAUD_MISMATCH, "9 framing errors"))
+        assert faults == [("dev", "BaudMismatch", "9 framing errors")]
+        assert table.boards["dev"].problem == "BaudMismatch: 9 framing errors"
+        assert table.boards["dev"].has_problem(anyio.current_time())

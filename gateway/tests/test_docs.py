@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import configparser
+import dataclasses
 import importlib
 import re
 import shlex
@@ -18,8 +19,9 @@ from typing import Any, Final
 import pytest
 import yaml
 from pydantic import BaseModel
+from pydantic.alias_generators import to_camel
 
-from gateway import cli
+from gateway import cli, drivers
 from gateway.config import Configuration, parse
 from gateway.devices import exits
 from gateway.node.facts import HostFacts, NodeFacts
@@ -28,6 +30,7 @@ from gateway.pods.admission import admit
 from gateway.pods.env import References, needed_references
 from gateway.pods.fields import CONTAINER_FIELDS, POD_FIELDS, Refused, Support, unknown_fields
 from gateway.pods.node import NodeAddresses
+from gateway.pods.reservations import Reservations
 from gateway.pods.seams import JsonObject
 from gateway.pods.shape import check_pod
 from gateway.pods.translate import claims_of, translate
@@ -108,7 +111,7 @@ def check_object(manifest: JsonObject, beside: list[JsonObject]) -> None:
     assert needed.secrets <= secrets.keys()
     references = References(config_maps, {name: {k: v.encode() for k, v in data.items()} for name, data in secrets.items()})
     assert list(unknown_fields(pod)) == []
-    admit(pod, None)
+    admit(pod, None, Reservations())
     claims_of(pod)
     for container in pod.all_containers:
         translate(pod, container, references, NODE)
@@ -164,6 +167,8 @@ def models(annotation: Any) -> Iterator[type[BaseModel]]:
 def test_every_key_is_in_the_reference() -> None:
     text = (REFERENCE / "configuration.md").read_text()
     assert not [key for key in leaf_keys(Configuration) if key not in text]
+    options = [field.name for offer in drivers.links() for field in dataclasses.fields(drivers.link(offer.name).options)]
+    assert not [key for key in map(to_camel, options) if f".{key}`" not in text]
 
 
 # -- commands

@@ -11,7 +11,9 @@ import anyio
 import pytest
 
 from gateway.config import Configuration, parse
+from gateway.devices.board import Hook, LineReset
 from gateway.devices.fleet import Fleet
+from gateway.devices.ladder import Rung
 from gateway.devices.ledger import Ledger
 from gateway.logs.clock import SystemClock
 from gateway.logs.reader import LogOptions, read
@@ -47,6 +49,11 @@ class Bench:
             wall_clock=time.time,
         )
         self.fleet.events.fleet_changed = lambda: self._pod_changed(POD.uid)
+
+    def close(self) -> None:
+        self.logs.close()
+        self.fleet.close()
+        self.ledger.close()
 
     def _pod_changed(self, _uid: PodUid) -> None:
         self._moved.set()
@@ -85,9 +92,7 @@ async def bench(folder: Path, text: str = CONFIGURATION) -> AsyncIterator[Bench]
         await made.ready()
         yield made
         tasks.cancel_scope.cancel()
-    made.logs.close()
-    made.fleet.close()
-    made.ledger.close()
+    made.close()
 
 
 async def test_a_program_runs_prints_and_ends(tmp_path: Path) -> None:
@@ -162,6 +167,7 @@ async def test_a_start_that_cannot_fit_names_both_sizes_and_is_never_sent(tmp_pa
             await desk.start("x" * 100_000)
         assert caught.value.reason == "CreateContainerConfigError"
         assert "args" in caught.value.message
+        assert desk.ledger.entries() == []
 
 
 async def test_a_reboot_ends_the_run_and_the_next_one_starts(tmp_path: Path) -> None:
@@ -194,5 +200,17 @@ async def test_the_node_offers_the_slots_of_devices_that_answer(tmp_path: Path) 
         tasks.start_soon(made.fleet.run)
         await made.until(lambda: made.fleet.boards["sim-1"].is_ready and "gone" in made.fleet.problems())
         assert made.fleet.capacities() == {"sim": (4, 2)}
-        assert "/nowhere/tty" in made.fleet.problems()["gone"]
+        assert made.fleet.problems()["gone"] == "no such port"
         tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("settings", "hooks", "reset"),
+    [("", "", None), (", modemLines: esp-autoreset", "", LineReset), (", modemLines: esp-autoreset", "reset: {command: [relay]}", Hook)],
+)
+def test_a_board_whose_lines_reset_it_needs_no_hook(tmp_path: Path, settings: str, hooks: str, reset: type | None) -> None:
+    text = CONFIGURATION.replace("simulated: {seed: 1}", f"serial: {{path: /dev/ttyUSB0{settings}}}")
+    made = Bench(tmp_path, parse(text.replace("keepalive: 200ms", f"hooks: {{{hooks}}}")))
+    hook = made.fleet.boards["sim-1"].hooks.get(Rung.RESET)
+    assert hook is None if reset is None else isinstance(hook, reset)
+    made.close()

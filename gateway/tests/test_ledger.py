@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
-from gateway.devices.ledger import Entry, Ledger, LedgerFailed
+from gateway.devices.ledger import Entry, KnownBoard, Ledger, LedgerFailed
 
 ENTRY = Entry(uid="u1", container="main", gen=1, namespace="default", pod="hello", device="board-a", wid=7, state="intended")
 
@@ -20,6 +21,17 @@ async def test_an_attempt_is_there_after_reopening(tmp_path: Path) -> None:
     # The first one is still open: this is what a kill leaves behind.
     assert Ledger(tmp_path / "state" / "ledger.sqlite").entries() == [
         replace(ENTRY, state="running", slot=2, epoch=0xFFFFFFFF, start_off=2**40, started_at=1.5)
+    ]
+
+
+async def test_the_board_that_answered_last_is_remembered(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    await ledger.put_board(KnownBoard("board-a", "00aa", "port 1-1"))
+    await ledger.put_board(KnownBoard("board-b", "00bb", "", ""))
+    await ledger.put_board(KnownBoard("board-a", "00cc", "0403:6001 A5 interface 0", "1-1"))
+    assert Ledger(tmp_path / "ledger.sqlite").boards() == [
+        KnownBoard("board-a", "00cc", "0403:6001 A5 interface 0", "1-1"),
+        KnownBoard("board-b", "00bb", ""),
     ]
 
 
@@ -58,6 +70,17 @@ async def test_a_write_that_fails_is_told_to_everyone_who_waited(tmp_path: Path)
         for number in range(10):
             tasks.start_soon(put, number)
     assert len(failures) == 10
+
+
+async def test_a_caller_that_leaves_takes_nobodys_write_along(tmp_path: Path) -> None:
+    """It has the turn, and commits for all that wait."""
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    async with anyio.create_task_group() as staying, anyio.create_task_group() as leaving:
+        leaving.start_soon(ledger.put, replace(ENTRY, uid="u1"))
+        staying.start_soon(ledger.put, replace(ENTRY, uid="u2"))
+        await anyio.lowlevel.checkpoint()
+        leaving.cancel_scope.cancel()
+    assert "u2" in [entry.uid for entry in ledger.entries()]
 
 
 def test_a_ledger_of_a_newer_wirelet_is_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import subprocess
 import sys
 import tomllib
@@ -51,6 +52,29 @@ def test_the_wheel_names_its_licence_its_command_and_its_types(wheel: zipfile.Zi
     assert "License-Expression: Apache-2.0" in metadata
     assert "wirelet = gateway.cli:main" in text_of(wheel, "entry_points.txt")
     assert {"gateway/py.typed", "transports/py.typed"} <= set(wheel.namelist())
+
+
+def test_the_wheel_offers_every_driver_by_an_entry_point(wheel: zipfile.ZipFile) -> None:
+    offered = configparser.ConfigParser()
+    offered.read_string(text_of(wheel, "entry_points.txt"))
+    assert {"serial", "simulated"} <= set(offered["wirelet.links"])
+    assert set(offered["wirelet.protocols"]) == {"framed"}
+    for group in ("wirelet.links", "wirelet.protocols"):
+        assert {f"{value.partition(':')[0].replace('.', '/')}.py" for value in offered[group].values()} <= set(wheel.namelist())
+
+
+def test_the_contract_suite_is_in_the_wheel_and_costs_nothing_unless_it_is_used(wheel: zipfile.ZipFile) -> None:
+    assert "transports/testing/link_contract.py" in wheel.namelist()
+    program = "import transports.testing, sys; print([name for name in ('pytest', 'blockbuster') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout == b"[]\n"
+    required = [line for line in text_of(wheel, "METADATA").splitlines() if line.startswith("Requires-Dist: pytest")]
+    assert required
+    assert all("extra == 'testing'" in line for line in required)
+
+
+def test_the_wheel_has_the_udev_files(wheel: zipfile.ZipFile) -> None:
+    shared = {name.partition(".data/data/")[2] for name in wheel.namelist()}
+    assert {"share/wirelet/udev/61-wirelet.rules", "share/wirelet/udev/61-wirelet.hwdb", "share/wirelet/udev/README.md"} <= shared
 
 
 def test_ssh_is_an_extra(wheel: zipfile.ZipFile) -> None:

@@ -19,7 +19,7 @@ from gateway.kubelet.exchange import Peer, Request, RequestRefused
 from gateway.kubelet.listeners import listen_tcp, listen_unix
 from gateway.kubelet.pod_table import running_pod, status_word
 from gateway.kubelet.routes import Endpoint, kubelet_routes, local_routes
-from gateway.kubelet.seams import DeviceRow
+from gateway.kubelet.seams import DeviceRow, PortRow
 from gateway.kubelet.server import HttpServer, Limits
 from gateway.kubelet.tls import ServingTls
 from gateway.tests.endpoint_fakes import (
@@ -131,6 +131,20 @@ async def test_every_route_is_for_those_who_may(door: Door, method: str, path: s
     assert (await door.ask(method, path, user="bob"))[0] == status
     door.reviews.allowed.add(("scraper", *access))
     assert (await door.ask(method, path, token="scraper-token"))[0] == status
+
+
+@pytest.mark.parametrize(
+    ("path", "arguments"),
+    [
+        ("/containerLogs/lab/hello/main", ["lab", "hello", "main"]),
+        ("/containerLogs/lab//main", None),
+        ("/containerLogs/lab/hello/", None),
+        ("/containerLogs/lab/hello/main/", None),
+    ],
+)
+def test_a_part_in_braces_is_one_segment_that_is_not_empty(path: str, arguments: list[str] | None) -> None:
+    (route,) = [route for route in kubelet_routes(PODS, logs(), FixedVitals()) if route.pattern.startswith("/containerLogs/")]
+    assert route.arguments(path) == arguments
 
 
 async def test_what_those_who_may_get(door: Door) -> None:
@@ -247,8 +261,24 @@ async def test_devices_as_the_command_line_sees_them(socket_path: str) -> None:
         "boot": "b7",
         "programs": ["hello", "echo"],
         "lastSeen": 1000.5,
+        "deviceId": "",
+        "port": "",
     }
     assert (two["state"], two["message"], two["lastSeen"]) == ("Disconnected", "no such port", None)
+
+
+async def test_unused_ports_as_the_command_line_sees_them(tmp_path: Path) -> None:
+    port = PortRow("0403:6001 at port 1-2", "/dev/ttyUSB4", {"usbSerial": "A5"})
+    for devices, status in ((FixedDevices(DEVICES, [port]), 200), (FixedDevices(DEVICES, None), 503)):
+        routes = local_routes(PODS, devices, FixedEvents([]), FakeDeviceLogs({}))
+        async with serving(HttpServer(Endpoint(routes), limits=ROOMY), await listen_unix(tmp_path / str(status) / "wirelet.sock")) as path:
+            answer = await local(path, "/wirelet/ports")
+        assert answer[0] == status
+        if status == 200:
+            item = {"description": "0403:6001 at port 1-2", "node": "/dev/ttyUSB4", "match": {"usbSerial": "A5"}}
+            assert json.loads(answer[1]) == {"items": [item]}
+        else:
+            assert b"udev hangs" in answer[1]
 
 
 async def test_pods_and_events_as_the_command_line_sees_them(socket_path: str) -> None:

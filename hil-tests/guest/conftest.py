@@ -18,10 +18,16 @@ PRELOAD: Final = (
     "anyio._backends._asyncio",
     "gateway.app",
     "gateway.cli.run",
+    "gateway.cli.get",
     "gateway.cli.logs",
+    "transports.serial_driver",
+    "transports.protocols.framed_driver",
+    "transports.discovery.udev",
     "guest.bare_usb",
     "guest.gadget",
     "guest.gateway",
+    "guest.held_link",
+    "guest.inside",
     "guest.tty",
 )
 """What most tests run: a second of the machine is half a minute of the guest, which spends it while the first test is set up."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from guest.inside import await_listener, write_files
@@ -92,17 +94,31 @@ class Gateway:
     def device(self, name: str) -> dict[str, Any]:
         return self._row("devices", name)
 
+    def await_device_told(self, name: str, beginning: str) -> dict[str, Any]:
+        """The device once its message begins so."""
+        return self.await_that(lambda: self.device(name), lambda row: str(row.get("message", "")).startswith(beginning))
+
+    def metrics(self) -> str:
+        """What Prometheus would get."""
+        return self._guest.call(read_metrics, self._socket)
+
+    def delete_pod(self, name: str) -> None:
+        """Remove its manifest."""
+        self._guest.call(os.remove, f"{self.folder}/pods/{name}.yaml")
+
     def _row(self, kind: str, name: str) -> dict[str, Any]:
         return next((row for row in self._client.items(kind) if row["name"] == name), {})
 
     def await_pod(self, name: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The pod once it holds. Raises GuestError with the gateway's last lines."""
-        return self._await(lambda: self.pod(name), holds)
+        return self.await_that(lambda: self.pod(name), holds)
 
-    def await_device(self, name: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        return self._await(lambda: self.device(name), holds)
+    def await_device(self, name: str, state: str) -> dict[str, Any]:
+        """The device once it is in this state."""
+        return self.await_that(lambda: self.device(name), lambda row: row.get("state") == state)
 
-    def _await(self, look: Callable[[], dict[str, Any]], holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    def await_that(self, look: Callable[[], dict[str, Any]], holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """What look sees once it holds."""
         deadline = time.monotonic() + WAIT_S
         while not holds(row := look()):
             if time.monotonic() > deadline or not self.process.is_running:
@@ -111,14 +127,17 @@ class Gateway:
         return row
 
 
-def counter(name: str, board: int = 0, rate_hz: int = 20) -> dict[str, Any]:
-    """A pod for a board of serial_boards() that counts aloud, so that a missing line is seen."""
-    container = {
-        "name": "main",
-        "image": "counter",
-        "args": ["--rate", str(rate_hz)],
-        "resources": {"limits": {f"wirelet.dev/sim-{board}": "1"}},
-    }
+def read_metrics(socket: str) -> str:
+    """In the guest."""
+    with Client(Path(socket))._answer("/metrics", WAIT_S) as answer:  # the command line has no use for it
+        return answer.read().decode()
+
+
+def counter(name: str, board: int | None = None, rate_hz: int = 20) -> dict[str, Any]:
+    """A pod that counts aloud, so that a missing line is seen; for that board of serial_boards(), or for any."""
+    container: dict[str, Any] = {"name": "main", "image": "counter", "args": ["--rate", str(rate_hz)]}
+    if board is not None:
+        container["resources"] = {"limits": {f"wirelet.dev/sim-{board}": "1"}}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"containers": [container]}}
 
 
@@ -134,11 +153,6 @@ def serial_boards(*paths: str) -> dict[str, Any]:
 def is_running(pod: Mapping[str, Any]) -> bool:
     """All its containers run, and their devices answer."""
     return pod.get("status") == "Running" and bool(pod["ready"] == len(pod["containers"]))
-
-
-def is_away(device: Mapping[str, Any]) -> bool:
-    """The gateway has seen that its port is gone."""
-    return device.get("state") == "Disconnected"
 
 
 def assert_counted(log: str) -> None:

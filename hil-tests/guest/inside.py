@@ -39,6 +39,18 @@ def await_no_path(path: str) -> None:
     _await(lambda: not os.path.lexists(path), f"{path} did not go")
 
 
+def await_entries(folder: str, count: int) -> list[str]:
+    """What is in the folder, by path, once there are so many. Raises TimeoutError."""
+    _await(lambda: len(_entries(folder)) == count, f"{folder} did not have {count}")
+    return _entries(folder)
+
+
+def _entries(folder: str) -> list[str]:
+    with contextlib.suppress(FileNotFoundError):
+        return sorted(f"{folder}/{name}" for name in os.listdir(folder))
+    return []
+
+
 def await_usb(serial: str) -> str:
     """The node below /dev/bus/usb of the device with this serial number, once udev is done with it. Raises TimeoutError."""
     _await(lambda: _usb_node(serial) is not None, f"no USB device {serial} came")
@@ -72,6 +84,21 @@ def await_kernel_function(pid: int, name: str) -> None:
 def _is_listening(path: str) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(path) == 0
+
+
+class OpenWatch:
+    """Counts how often anybody opens a file, from now on."""
+
+    def __init__(self, path: str) -> None:
+        from inotify_simple import INotify, flags
+
+        self._inotify = INotify()
+        self._inotify.add_watch(path, flags.OPEN)
+        self._count = 0
+
+    def count(self) -> int:
+        self._count += len(self._inotify.read(timeout=0))
+        return self._count
 
 
 def _await(holds: Callable[[], bool], failure: str) -> None:

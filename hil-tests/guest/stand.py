@@ -31,9 +31,9 @@ class Stand:
         self._undo = ExitStack()
         self._undo.callback(self._reaper.close)
 
-    def usb_serial(self, serial: str) -> UsbSerial:
-        """QEMU's own adapter. It is plugged in when its far end is connected."""
-        adapter = UsbSerial(self.guest, serial)
+    def usb_serial(self, serial: str | None, port: str | None = None) -> UsbSerial:
+        """QEMU's own adapter, in this USB port. It is plugged in when its far end is connected."""
+        adapter = UsbSerial(self.guest, serial, port)
         self._undo.callback(adapter.remove)
         return adapter
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from guest.ft232 import Lines, Opened
-from guest.gateway import assert_counted, await_more, counter, is_away, is_running, serial_boards
+from guest.gateway import assert_counted, await_more, counter, is_running, serial_boards
 from guest.stand import Stand
 
 
@@ -36,7 +36,7 @@ def test_same_pod_and_log_after_an_ft232_was_pulled(stand: Stand) -> None:
 
     adapter.unplug()
     adapter.await_unplugged()
-    gateway.await_device("board-0", is_away)
+    gateway.await_device("board-0", "Disconnected")
     adapter.plug()
     adapter.await_plugged()
     after = gateway.await_pod("counter", is_running)
@@ -57,8 +57,8 @@ def test_two_adapters_without_serial_numbers_are_told_apart_by_their_ports(stand
     for adapter in adapters:
         adapter.unplug()
         adapter.await_unplugged()
-    gateway.await_device("board-0", is_away)
-    gateway.await_device("board-1", is_away)
+    gateway.await_device("board-0", "Disconnected")
+    gateway.await_device("board-1", "Disconnected")
     for adapter in reversed(adapters):
         adapter.plug()
         adapter.await_plugged()

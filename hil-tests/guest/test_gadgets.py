@@ -6,7 +6,7 @@ import errno
 
 import pytest
 from guest.bare_usb import BareUsb
-from guest.gateway import counter, is_away, is_running, serial_boards
+from guest.gateway import counter, is_running, serial_boards
 from guest.inside import await_no_path, await_no_usb, await_path, await_usb
 from guest.stand import Stand
 
@@ -22,7 +22,7 @@ def test_a_pod_runs_on_cdc_acm_and_restarts_when_its_board_does(stand: Stand) ->
 
     acm.unplug()
     stand.guest.call(await_no_path, by_id)
-    gateway.await_device("board-0", is_away)
+    gateway.await_device("board-0", "Disconnected")
     board.wait()  # its own end of the gadget hung up
     acm.plug()
     stand.board_in_guest(acm.port(), "board-a")

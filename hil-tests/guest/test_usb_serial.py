@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from guest.board_process import Board
-from guest.gateway import assert_counted, await_more, counter, is_away, is_running, serial_boards
+from guest.gateway import assert_counted, await_more, counter, is_running, serial_boards
 from guest.stand import Stand
 from guest.usb_serial import UsbSerial
 
@@ -44,7 +44,7 @@ def test_same_pod_and_log_after_replug(stand: Stand, unplug: Move, plug: Move) -
 
     unplug(adapter, board)
     adapter.await_unplugged()
-    gateway.await_device("board-0", is_away)
+    gateway.await_device("board-0", "Disconnected")
     plug(adapter, board)
     adapter.await_plugged()
     after = gateway.await_pod("counter", is_running)
@@ -81,8 +81,8 @@ def test_two_adapters_keep_their_boards_when_the_kernel_swaps_their_names(stand:
         board.unplug()
     first.await_unplugged()
     second.await_unplugged()
-    gateway.await_device("board-0", is_away)
-    gateway.await_device("board-1", is_away)
+    gateway.await_device("board-0", "Disconnected")
+    gateway.await_device("board-1", "Disconnected")
     boards[1].plug()
     second_tty = second.await_plugged()
     boards[0].plug()
@@ -98,8 +98,8 @@ def test_a_gateway_that_is_not_root_needs_the_group_of_the_port(stand: Stand) ->
     stand.board(adapter.socket, "board-a")
     adapter.await_plugged()
     member = stand.gateway(serial_boards(adapter.by_id), user="nobody", group="dialout")
-    member.await_device("board-0", lambda device: device.get("state") == "Ready")
+    member.await_device("board-0", "Ready")
     member.close()
 
     stranger = stand.gateway(serial_boards(adapter.by_id), user="nobody")
-    stranger.await_device("board-0", lambda device: "members of the group dialout may" in device.get("message", ""))
+    stranger.await_that(lambda: stranger.device("board-0"), lambda row: "members of the group dialout may" in row.get("message", ""))

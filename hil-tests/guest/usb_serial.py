@@ -16,13 +16,15 @@ from guest.inside import await_no_path, await_path
 from guest.machine import SERIAL_BUS, Guest
 from guest.qmp import QmpError
 
+NO_SERIAL: Final = "0001"
+"""Left out, QEMU would make one of the port."""
 _numbers: Final = itertools.count()
 
 
 class UsbSerial:
-    """One adapter, in the guest from now on but for its far end."""
+    """One adapter, in the guest from now on but for its far end. serial None: what every such adapter says, which is none."""
 
-    def __init__(self, guest: Guest, serial: str) -> None:
+    def __init__(self, guest: Guest, serial: str | None, port: str | None = None) -> None:
         self.serial = serial
         self.by_id = f"/dev/serial/by-id/usb-QEMU_QEMU_USB_SERIAL_{serial}-if00-port0"
         """Its stable path in the guest."""
@@ -30,11 +32,13 @@ class UsbSerial:
         self._id = f"usb-serial-{next(_numbers)}"
         self.socket: Path = guest.add_socket(self._id)
         """Where the far end connects."""
-        self.plug()
+        self.plug(port)
 
-    def plug(self) -> None:
-        """Into the USB port. It shows when the far end is connected."""
-        properties = {"driver": "usb-serial", "id": self._id, "chardev": self._id, "serial": self.serial, "bus": SERIAL_BUS}
+    def plug(self, port: str | None = None) -> None:
+        """Into a USB port, the next free one if none is named. It shows when the far end is connected."""
+        properties = {"driver": "usb-serial", "id": self._id, "chardev": self._id, "serial": self.serial or NO_SERIAL, "bus": SERIAL_BUS}
+        if port is not None:
+            properties["port"] = port
         self._guest.qmp.execute_when_free("device_add", properties)
 
     def unplug(self) -> None:

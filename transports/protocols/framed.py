@@ -8,11 +8,12 @@ workloads.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from transports.errors import LocalProtocolError, RemoteProtocolError, SessionLost
 from transports.protocol import (
+    GARBAGE,
     Answered,
     Away,
     Checkpoint,
@@ -27,6 +28,7 @@ from transports.protocol import (
     Output,
     Problem,
     ProgramInfo,
+    Reported,
     Request,
     RequestId,
     RequestLost,
@@ -59,7 +61,7 @@ class FramedProtocol:
     """See transports.protocol.DeviceProtocol for the contract of each method.
 
     line_bytes_per_s bounds how long one of our frames occupies the line; None: a line that is faster than that matters. credit_bytes is
-    how much LOG may arrive before it is stored: the memory that one device can take.
+    how much LOG may arrive before it is stored: the memory that one device can take. refuses says why a device must not have a session.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class FramedProtocol:
         mtu: int = MAX_MTU_DEFAULT,
         credit_bytes: int = MAX_CREDIT_BYTES,
         rng: random.Random,
+        refuses: Callable[[bytes], str | None] = lambda device_id: None,
     ) -> None:
         self._session = GatewaySession(
             checkpoint,
@@ -82,6 +85,7 @@ class FramedProtocol:
             line_bytes_per_s=line_bytes_per_s,
             credit_bytes=credit_bytes,
             rng=rng,
+            refuses=refuses,
         )
         self._line_bytes_per_s = line_bytes_per_s
         self._counters = Counters()
@@ -133,7 +137,7 @@ class FramedProtocol:
         self._put_output(now)
         told = self._noise.look(self._session.rx_bad, self._session.rx_frames, now)
         if told is not None:
-            self._tell("GarbageReceived", told)
+            self._tell(GARBAGE, told)
 
     def data_to_send(self, now: float) -> bytes:
         self._flush_requests()
@@ -291,12 +295,14 @@ class FramedProtocol:
 
     def _answer_caller(self, request_id: RequestId, method: Method, answer: messages.Answer) -> None:
         status: WorkloadStatus | None = None
-        if method is Method.START and answer.code == Code.OK:
-            try:
+        try:
+            if method is Method.START and answer.code == Code.OK:
                 status = messages.status_from_map(answer.body)
-            except RemoteProtocolError:
-                self._events.append(RequestLost(request_id))
-                raise
+            elif method is Method.STATS and answer.code == Code.OK:
+                self._events.append(Reported(messages.StatsAnswer.from_map(answer.body).stats))
+        except RemoteProtocolError:
+            self._events.append(RequestLost(request_id))
+            raise
         self._events.append(Answered(request_id, answer.code, status, answer.text))
 
     def _receive_list(self, answer: messages.Answer) -> None:

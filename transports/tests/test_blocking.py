@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
+import struct
 import threading
+from collections.abc import Iterator
 
 import anyio
 import anyio.lowlevel
 import pytest
 
+from transports import interruption
 from transports.blocking import BlockingCalls
 from transports.errors import LinkTimeout
+from transports.interruption import InterruptibleCall
 
 SHORT_S = 0.02
+LINGER_S = 30
+"""What a tty's closing_wait is by default."""
 
 
 class Hung:
@@ -76,3 +85,81 @@ async def test_another_port_does_not_wait_for_a_hung_one() -> None:
 async def swallow_time_out(calls: BlockingCalls, call: Hung) -> None:
     with pytest.raises(LinkTimeout):
         await calls.run("open", call, deadline_s=10)
+
+
+# -- interruption
+
+
+@pytest.fixture
+def lingering() -> Iterator[int]:
+    """A descriptor whose close waits LINGER_S for a peer that takes nothing: what a stuck tty does, without one."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        near = socket.create_connection(server.getsockname())
+        far, _ = server.accept()
+        with far:
+            near.setblocking(False)
+            try:
+                while True:
+                    near.send(bytes(65536))
+            except BlockingIOError:
+                pass
+            near.setblocking(True)
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, LINGER_S))
+            yield near.detach()
+
+
+async def test_a_close_that_hangs_is_interrupted_and_done(lingering: int) -> None:
+    calls = BlockingCalls("port", patience_s=SHORT_S)
+    with anyio.fail_after(LINGER_S / 2):
+        await calls.run("close", lambda: os.close(lingering), deadline_s=LINGER_S, is_interruptible=True)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(lingering)
+
+
+async def test_what_a_late_open_gave_is_closed_although_that_hangs(lingering: int) -> None:
+    calls, hung = BlockingCalls("port", patience_s=SHORT_S), Hung()
+
+    def open_late() -> int:
+        hung()
+        return lingering
+
+    with pytest.raises(LinkTimeout):
+        await calls.run("open", open_late, deadline_s=SHORT_S, undo=os.close)
+    hung.let_go.set()
+    with anyio.fail_after(LINGER_S / 2):
+        assert await calls.run("open", lambda: "next", deadline_s=LINGER_S) == "next"
+
+
+async def test_a_call_that_is_not_to_be_interrupted_is_not(lingering: int) -> None:
+    calls = BlockingCalls("port", patience_s=SHORT_S)
+    with pytest.raises(LinkTimeout):
+        await calls.run("close", lambda: os.close(lingering), deadline_s=10 * SHORT_S)
+
+
+def test_a_thread_that_has_ended_gets_no_signal() -> None:
+    call = InterruptibleCall()
+    thread = threading.Thread(target=call.run, args=(lambda: None,))
+    thread.start()
+    thread.join()
+    call.interrupt()
+
+
+def test_a_program_that_uses_the_signal_itself_keeps_it() -> None:
+    ours = signal.signal(interruption.SIGNAL, signal.SIG_IGN)
+    try:
+        assert not interruption.prepare()
+        assert signal.getsignal(interruption.SIGNAL) is signal.SIG_IGN
+    finally:
+        signal.signal(interruption.SIGNAL, ours)
+
+
+def test_only_the_main_thread_can_prepare() -> None:
+    ours = signal.signal(interruption.SIGNAL, signal.SIG_DFL)
+    answers: list[bool] = []
+    try:
+        thread = threading.Thread(target=lambda: answers.append(interruption.prepare()))
+        thread.start()
+        thread.join()
+    finally:
+        signal.signal(interruption.SIGNAL, ours)
+    assert answers == [False]

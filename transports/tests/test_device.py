@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,13 +13,14 @@ import anyio.abc
 import anyio.lowlevel
 import pytest
 
-from transports.device import MAX_UNHANDLED_BYTES, Device
-from transports.errors import DeviceError, LinkLost, LinkNotFound, LinkTimeout, LocalProtocolError, SessionLost
-from transports.link import Link, LinkOpener
-from transports.protocol import Event, Joined, Left, Listed, Output, Record, RemoveWorkload, StartWorkload, WorkloadState
-from transports.serial import SerialLinkOpener
-from transports.tests.contract.pty_end import PtyEnd
+from transports import baud_watch, line_watch
+from transports.device import ABSENT_DELAY_S, MAX_UNHANDLED_BYTES, Device
+from transports.errors import DeviceError, LinkError, LinkLost, LinkNotFound, LinkTimeout, LocalProtocolError, SessionLost
+from transports.link import LineErrors, Link, LinkOpener
+from transports.protocol import Event, Joined, Left, Listed, Output, Problem, Record, RemoveWorkload, StartWorkload, WorkloadState
+from transports.serial import SerialLink, SerialLinkOpener
 from transports.tests.line_protocol import LineProtocol
+from transports.tests.pty_end import PtyEnd
 
 START = StartWorkload(wid=7, gen=1, program="hello")
 
@@ -332,6 +333,51 @@ async def test_a_cancelled_supervisor_leaves_the_port_free_and_its_requests_ende
         await link.aclose()
 
 
+class HeardOpener:
+    """Counts its attempts; a test says when the port comes and goes."""
+
+    def __init__(self, path: str) -> None:
+        self.name = path
+        self.attempts = 0
+        self.came, self.went = anyio.Event(), anyio.Event()
+        self.is_waiting = anyio.Event()
+
+    async def open(self) -> SerialLink:
+        self.attempts += 1
+        return await SerialLinkOpener(self.name).open()
+
+    async def appeared(self) -> None:
+        self.is_waiting.set()
+        await self.came.wait()
+
+    async def vanished(self) -> str:
+        await self.went.wait()
+        return "unplugged"
+
+
+async def test_a_port_whose_plugs_are_heard_is_not_looked_for(tmp_path: Path) -> None:
+    opener = HeardOpener(str(tmp_path / "board"))
+    async with bench(tmp_path, opener=opener, plugged=False) as b:
+        await opener.is_waiting.wait()
+        await anyio.sleep(3 * ABSENT_DELAY_S)  # long enough for who looks
+        assert opener.attempts == 1
+        b.board.plug()
+        opener.came.set()
+        await b.board.join()
+        assert opener.attempts == 2
+
+
+async def test_a_port_that_goes_unnoticed_by_reading_ends_the_link_when_it_is_told(tmp_path: Path) -> None:
+    opener = HeardOpener(str(tmp_path / "board"))
+    async with bench(tmp_path, opener=opener) as b:
+        await b.board.join()
+        await b.notes.until(Listed)
+        opener.went.set()  # the pty stays
+        with anyio.fail_after(5):
+            await b.notes.until(LinkLost)
+        assert str(next(note for note in b.notes.heard if isinstance(note, LinkLost))).endswith(": unplugged")
+
+
 # -- output, acknowledgements and time
 
 
@@ -381,3 +427,91 @@ async def test_silence_costs_nothing_but_the_timer_comes(tmp_path: Path) -> None
         await b.board.join()
         for _ in range(5):
             assert await b.board.next_line() == "ping"
+
+
+# -- the line
+
+
+class CountedLink:
+    """A serial link whose UART counts, as ptys do not."""
+
+    def __init__(self, link: SerialLink) -> None:
+        self.line_error_count = 0
+        self.resets = 0
+        self._link = link
+        self.name = link.name
+        self.receive, self.send, self.aclose = link.receive, link.send, link.aclose
+
+    def line_errors(self) -> LineErrors:
+        return LineErrors(framing=self.line_error_count)
+
+    async def reset(self) -> None:
+        self.resets += 1
+
+
+class CountedOpener:
+    def __init__(self, path: str) -> None:
+        self.name = path
+        self.links: list[CountedLink] = []
+
+    async def open(self) -> CountedLink:
+        self.links.append(CountedLink(await SerialLinkOpener(self.name).open()))
+        return self.links[-1]
+
+
+async def test_line_errors_are_summed_over_replugs(tmp_path: Path) -> None:
+    opener = CountedOpener(str(tmp_path / "board"))
+    async with bench(tmp_path, opener=opener) as b:
+        await b.board.join()
+        await b.notes.until(Listed)
+        opener.links[-1].line_error_count = 3
+        b.board.unplug()
+        await b.notes.until(Left)
+        b.board.plug()
+        await b.board.join()
+        await b.notes.until(Listed, 2)
+        opener.links[-1].line_error_count = 4
+        assert b.device.line_errors == LineErrors(framing=7)
+
+
+async def test_a_wrong_speed_is_a_problem_of_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baud_watch, "AFTER_S", 0.0)
+    opener = CountedOpener(str(tmp_path / "board"))
+    async with bench(tmp_path, opener=opener) as b:
+        assert await b.board.next_line() == "who?"
+        opener.links[-1].line_error_count = 9
+        await b.board.end.send(b"\xf8\x86\x00\xfe")
+        await b.notes.until(Problem)
+        assert [note.reason for note in b.notes.heard if isinstance(note, Problem)] == ["BaudMismatch"]
+
+
+async def test_a_board_that_talks_and_takes_nothing_is_a_problem_of_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_watch, "HELD_S", 0.05)
+    async with bench(tmp_path) as b, anyio.create_task_group() as tasks:
+        await b.board.join()
+        await b.notes.until(Listed)
+        for wid in range(1000):  # of 100 bytes each: more than a pty holds
+            tasks.start_soon(swallow_loss, b.device.request(StartWorkload(wid, 1, "x" * 40)))
+        while not b.notes.of(Problem):
+            await b.board.say("hello 1")
+            await anyio.sleep(0.01)
+        assert [note.reason for note in b.notes.heard if isinstance(note, Problem)] == ["OutputHeld"]
+        tasks.cancel_scope.cancel()
+
+
+async def swallow_loss(request: Awaitable[object]) -> None:
+    with suppress(SessionLost):
+        await request
+
+
+async def test_the_board_is_reset_by_its_line(tmp_path: Path) -> None:
+    opener = CountedOpener(str(tmp_path / "board"))
+    async with bench(tmp_path, opener=opener) as b:
+        await b.board.join()
+        await b.notes.until(Listed)
+        await b.device.reset_by_line()
+        assert opener.links[-1].resets == 1
+        b.board.unplug()
+        await b.notes.until(Left)
+        with pytest.raises(LinkError):
+            await b.device.reset_by_line()

@@ -14,6 +14,7 @@ from transports.protocol import (
     Answered,
     Checkpoint,
     DeviceProtocol,
+    DeviceStats,
     Event,
     Gap,
     GapReason,
@@ -25,10 +26,12 @@ from transports.protocol import (
     Output,
     Problem,
     ProgramInfo,
+    ReadStats,
     Reboot,
     Record,
     RecordKind,
     RemoveWorkload,
+    Reported,
     RequestLost,
     StartWorkload,
     StopWorkload,
@@ -44,8 +47,18 @@ from transports.protocols.requests import MAX_OPEN_REQUESTS
 from transports.tests.wire_peer import DevicePeer, hello
 from transports.tests.wire_rig import CONFIG, Firmware, Gateway, Rig
 from transports.wire import messages
+from transports.wire.datagrams import Welcome
 from transports.wire.framing import ACK, DATA, SKIP, Deframer, Frame
-from transports.wire.messages import Answer, InventoryAnswer, ListAnswer, Notification, Request, decode_control, status_to_map
+from transports.wire.messages import (
+    Answer,
+    InventoryAnswer,
+    ListAnswer,
+    Notification,
+    Request,
+    StatsAnswer,
+    decode_control,
+    status_to_map,
+)
 from transports.wire.numbers import CH_CTRL, CH_LOG, Code, Method, RstCode
 from transports.wire.records import encode_gap_record, encode_record, encode_start_record
 from transports.wire.send_stream import Overflow
@@ -89,6 +102,25 @@ def test_device_is_listed_a_few_round_trips_after_the_link() -> None:
     assert kinds == [Joined, Output, Listed]
     rig.run(0.1)
     assert rig.gateway.of(Inventoried) == [Inventoried(Inventory((ProgramInfo("hello", "1"),), 4, "bench"))]
+
+
+def test_a_device_that_is_refused_gets_no_session_and_is_told_once_in_a_while() -> None:
+    refused: list[bytes] = []
+
+    def refuses(device_id: bytes) -> str | None:
+        refused.append(device_id)
+        return "not this one" if len(refused) < 4 else None
+
+    device = DevicePeer(Gateway(refuses=refuses))
+    for _ in range(3):
+        device.say_dgram(0, hello())
+        device.wait(1.0)
+    assert device.take() == []
+    device.gateway.take_events(device.now)
+    assert device.gateway.of(Problem) == [Problem("AnotherDevice", "not this one")]
+    device.say_dgram(0, hello())
+    assert [type(message) for message in device.take_dgrams()] == [Welcome]
+    assert refused == [hello().device_id] * 4
 
 
 def test_log_may_gather_for_a_quarter_of_the_ring_once_the_device_is_listed() -> None:
@@ -422,6 +454,29 @@ def test_inventory_comes_page_by_page_and_its_first_page_tells_the_board() -> No
     assert control_sent(device) == [(3, Method.INVENTORY)]
     device.control(Answer(3, 0, InventoryAnswer(Inventory((ProgramInfo("b"),))).to_map()))
     assert device.gateway.events[-1] == Inventoried(Inventory((ProgramInfo("a", "1"), ProgramInfo("b")), 8, "rack"))
+
+
+def test_stats_are_told_before_the_answer_to_who_asked() -> None:
+    device = listed_device()
+    asked = device.gateway.core.request(ReadStats(), device.now)
+    ((rid, method),) = control_sent(device)
+    assert method is Method.STATS
+    stats = DeviceStats(cpu_permille=125, readings=(("wifi.rssi", -61),))
+    device.control(Answer(rid, 0, StatsAnswer(stats).to_map()))
+    assert device.gateway.events[-2:] == [Reported(stats), Answered(asked, 0)]
+
+
+def test_a_device_without_stats_says_so_and_broken_ones_end_the_session() -> None:
+    device = listed_device()
+    asked = device.gateway.core.request(ReadStats(), device.now)
+    ((rid, _),) = control_sent(device)
+    device.control(Answer(rid, Code.UNSUPPORTED, {}))
+    assert device.gateway.events[-1] == Answered(asked, Code.UNSUPPORTED)
+    asked = device.gateway.core.request(ReadStats(), device.now)
+    ((rid, _),) = control_sent(device)
+    device.control(Answer(rid, 0, {7: 1}))
+    assert device.gateway.of(RequestLost) == [RequestLost(asked)]
+    assert device.gateway.of(Left)
 
 
 def test_list_that_never_ends_ends_the_session() -> None:

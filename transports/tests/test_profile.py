@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transports.errors import RemoteProtocolError
-from transports.wire.profile import Fields, pack, unpack
+from transports.wire.profile import Fields, pack, unpack, unpack_strictly
 
 scalars = st.one_of(
     st.none(),
@@ -46,6 +48,22 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     except RemoteProtocolError:
         return
     assert unpack(pack(obj)) == obj
+
+
+def outcome(read: Callable[[bytes], object], data: bytes) -> object:
+    try:
+        return repr(read(data))
+    except RemoteProtocolError as refusal:
+        return str(refusal)
+
+
+@settings(max_examples=300, deadline=None)
+@given(objects, st.integers(0, 400), st.integers(0, 255))
+def test_the_quick_reader_takes_and_refuses_what_the_strict_one_does(obj: object, at: int, byte: int) -> None:
+    data = bytearray(pack(obj))
+    if at < len(data):
+        data[at] = byte
+    assert outcome(unpack, bytes(data)) == outcome(unpack_strictly, bytes(data))
 
 
 REFUSED = [

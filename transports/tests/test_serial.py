@@ -18,13 +18,18 @@ import pytest
 import serial
 import serial_asyncio
 
+from transports.baud import check_achieved
+from transports.driver import DurationS
 from transports.errors import LinkBusy, LinkError, LinkLost, LinkNotFound, LinkPermissionDenied
-from transports.link import COALESCE_BYTES, CoalescingLink
+from transports.link import COALESCE_BYTES, CoalescingLink, CountingLink, ResettableLink
+from transports.rs485 import Rs485
 from transports.serial import SerialLinkOpener
-from transports.tests.contract.link_contract import opened, read_exactly
-from transports.tests.contract.pty_end import PtyEnd
+from transports.serial_options import PortSettings
+from transports.testing.link_contract import opened, read_exactly
+from transports.tests.pty_end import PtyEnd
 from transports.tty_line import open_error, settle_line
 
+OPEN_HOOKS = ("_reset_input_buffer", "_update_dtr_state", "_update_rts_state")
 IFLAG, OFLAG, CFLAG, LFLAG, _, OSPEED, CC = range(7)
 
 
@@ -36,12 +41,12 @@ def end() -> Iterator[PtyEnd]:
 
 
 def test_the_hooks_into_the_libraries_still_exist() -> None:
-    """_Port and _Stream override or call these; a new release that drops one would silently lose boot text or block the loop."""
-    for hook in ("_reset_input_buffer", "open", "read", "write", "flush", "close", "fileno"):
+    """_Port and SerialStream override or call these; a new release that drops one would silently lose boot text or block the loop."""
+    for hook in (*OPEN_HOOKS, "open", "read", "write", "flush", "close", "fileno"):
         assert callable(getattr(serial.Serial, hook))
     for hook in ("abort", "flush", "pause_reading", "resume_reading", "set_write_buffer_limits"):
         assert callable(getattr(serial_asyncio.SerialTransport, hook))
-    assert "_reset_input_buffer" in serial.Serial.open.__code__.co_names
+    assert set(OPEN_HOOKS) <= set(serial.Serial.open.__code__.co_names)
 
 
 async def test_the_line_is_raw_and_closing_it_resets_no_board(end: PtyEnd) -> None:
@@ -55,8 +60,23 @@ async def test_the_line_is_raw_and_closing_it_resets_no_board(end: PtyEnd) -> No
     assert attributes[OSPEED] == termios.B115200
 
 
+async def test_a_port_that_echoed_does_so_no_more_from_its_opening_on() -> None:
+    """A new tty echoes, and a board's boot log would come back into its own shell."""
+    master, slave = os.openpty()
+    try:
+        async with opened(SerialLinkOpener(os.ttyname(slave))) as link:
+            os.write(master, b"login: ")
+            assert await read_exactly(link, 7) == b"login: "
+            os.set_blocking(master, False)
+            with pytest.raises(BlockingIOError):
+                os.read(master, 1)
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
 async def test_a_custom_baud_rate_is_set_once_and_works(end: PtyEnd) -> None:
-    async with opened(SerialLinkOpener(end.path, baud=74880)) as link:
+    async with opened(SerialLinkOpener(end.path, PortSettings(baud=74880))) as link:
         await end.send(b"rom text")
         assert await read_exactly(link, 8) == b"rom text"
         assert speed_of(end.path) == 74880
@@ -84,12 +104,6 @@ async def test_a_short_read_is_no_reason_to_rest(end: PtyEnd) -> None:
             assert await read_exactly(link, len(line)) == line
 
 
-@pytest.mark.parametrize("baud", [0, -9600, 12_000_001])
-def test_an_impossible_baud_rate_is_refused_before_anything_is_opened(baud: int) -> None:
-    with pytest.raises(ValueError, match=f"{baud} baud is not within"):
-        SerialLinkOpener("/dev/ttyUSB0", baud=baud)
-
-
 def test_a_line_that_runs_at_another_rate_is_refused_with_both_rates(end: PtyEnd) -> None:
     fd = os.open(end.path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
     try:
@@ -99,6 +113,56 @@ def test_a_line_that_runs_at_another_rate_is_refused_with_both_rates(end: PtyEnd
             settle_line(fd, "port", 3_500_000)
     finally:
         os.close(fd)
+
+
+def test_a_rate_that_is_off_by_more_than_one_sides_share_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    check_achieved("port", 921600, 923077)
+    assert not caplog.records
+    check_achieved("port", 100_000, 102_500)
+    assert caplog.messages == ["baud rate is off by 2.5 %"]
+
+
+async def test_hardware_flow_control_is_set(end: PtyEnd) -> None:
+    async with opened(SerialLinkOpener(end.path, PortSettings(flow_control="rtscts"))) as link:
+        assert line_of(end.path)[CFLAG] & termios.CRTSCTS
+        await end.send(b"flows")
+        assert await read_exactly(link, 5) == b"flows"
+
+
+async def test_a_port_that_cannot_do_rs485_is_refused_and_free_again(end: PtyEnd) -> None:
+    with pytest.raises(LinkError, match=f"{end.path}: the port's driver has no RS-485 mode"):
+        await SerialLinkOpener(end.path, PortSettings(rs485=Rs485())).open()
+    async with opened(SerialLinkOpener(end.path)):
+        pass
+
+
+async def test_a_port_without_modem_lines_opens_and_tells_that_it_cannot_reset(end: PtyEnd) -> None:
+    async with opened(SerialLinkOpener(end.path, PortSettings(modem_lines="esp-autoreset"))) as link:
+        assert isinstance(link, ResettableLink)
+        with pytest.raises(LinkError, match=f"{end.path}: the port has no modem lines"):
+            await link.reset()
+        await end.send(b"alive")
+        assert await read_exactly(link, 5) == b"alive"
+
+
+async def test_a_board_whose_lines_are_no_reset_is_not_reset(end: PtyEnd) -> None:
+    async with opened(SerialLinkOpener(end.path)) as link:
+        assert isinstance(link, ResettableLink)
+        with pytest.raises(LinkError, match="modemLines: leave is no way to reset a board"):
+            await link.reset()
+
+
+async def test_a_port_that_counts_nothing_has_no_line_errors(end: PtyEnd) -> None:
+    async with opened(SerialLinkOpener(end.path)) as link:
+        assert isinstance(link, CountingLink)
+        assert link.line_errors() is None
+
+
+async def test_what_would_only_be_quicker_is_no_reason_not_to_open(end: PtyEnd, caplog: pytest.LogCaptureFixture) -> None:
+    async with opened(SerialLinkOpener(end.path, PortSettings(latency_timer=DurationS(0.002)))):
+        assert caplog.messages == ["latency timer of the port is not set"]
+    async with opened(SerialLinkOpener(end.path, PortSettings(low_latency=True))):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 
 from transports.link import LinkOpener
 from transports.serial import SerialLinkOpener
-from transports.tests.contract.link_contract import FarEnd, LinkContract
-from transports.tests.contract.pty_end import PtyEnd
+from transports.testing.link_contract import FarEnd, LinkContract
+from transports.tests.pty_end import PtyEnd
 
 
 class PtyStand:
@@ -40,6 +40,7 @@ class PtyStand:
 
 
 class TestSerialOverPty(LinkContract):
+    driver, over = "serial", "pty"
     not_applicable: ClassVar[Mapping[str, str]] = {
         "test_a_forbidden_port_is_named": "root may open every port; hil-tests/test_links.py asks from a process without rights",
     }

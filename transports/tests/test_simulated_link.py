@@ -1,10 +1,9 @@
-"""The pipe within the process keeps every promise of a link, and a board behind it runs on while nobody is connected."""
+"""A board in the process runs on while nobody is connected to it. That its pipe is a link is test_memory_link.py's."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Mapping
-from typing import ClassVar
+from collections.abc import AsyncIterator
 
 import anyio
 import pytest
@@ -12,46 +11,7 @@ import pytest
 from transports.link import LinkOpener
 from transports.protocol import Checkpoint, Event, Inventoried, Joined, Left, Listed, Output
 from transports.protocols.framed import FramedProtocol
-from transports.simulated.link import MemoryPort, SimulatedLinkOpener
-from transports.tests.contract.link_contract import FarEnd, LinkContract, Stand
-
-
-class _FarEnd:
-    """A memory port's device side, as the contract names it."""
-
-    def __init__(self, port: MemoryPort) -> None:
-        self._port = port
-        self.send = port.send
-        self.receive = port.receive
-
-    async def hang_up(self) -> None:
-        self._port.unplug()
-
-
-class _Stand:
-    def __init__(self) -> None:
-        self.opener = MemoryPort("memory")
-        self.far = _FarEnd(self.opener)
-
-    def missing(self) -> LinkOpener:
-        port = MemoryPort("elsewhere")
-        port.unplug()
-        return port
-
-    def forbidden(self) -> LinkOpener:
-        raise NotImplementedError
-
-    async def many(self, count: int) -> list[tuple[LinkOpener, FarEnd]]:
-        ports = [MemoryPort(f"memory {number}") for number in range(count)]
-        return [(port, _FarEnd(port)) for port in ports]
-
-
-class TestMemoryLink(LinkContract):
-    not_applicable: ClassVar[Mapping[str, str]] = {"test_a_forbidden_port_is_named": "memory has no permissions"}
-
-    @pytest.fixture
-    def stand(self) -> Stand:
-        return _Stand()
+from transports.simulated.link import SimulatedLinkOpener
 
 
 @pytest.fixture

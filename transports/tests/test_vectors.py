@@ -217,6 +217,7 @@ BODIES: dict[str, Codec] = {
     "INVENTORY": (messages.InventoryRequest.from_map, messages.InventoryRequest.to_map),
     "LIST answer": (messages.ListAnswer.from_map, messages.ListAnswer.to_map),
     "INVENTORY answer": (messages.InventoryAnswer.from_map, messages.InventoryAnswer.to_map),
+    "STATS answer": (messages.StatsAnswer.from_map, messages.StatsAnswer.to_map),
     "status": (messages.status_from_map, messages.status_to_map),
     "CONDITION": (messages.Condition.from_map, messages.Condition.to_map),
     "ERROR": (messages.ErrorNote.from_map, messages.ErrorNote.to_map),

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from transports.errors import RemoteProtocolError
-from transports.protocol import Checkpoint, GapReason
+from transports.protocol import ANOTHER_DEVICE, Checkpoint, GapReason
 from transports.wire.control_channel import ControlChannel, earliest
 from transports.wire.datagrams import Hello, Ping, Pong, Ready, Welcome, decode_dgram, encode_dgram
 from transports.wire.framing import ACK, DATA, DGRAM, FCS_BYTES, HEADER_BYTES, RST, SKIP, Deframer, Frame, encode_frame
@@ -68,6 +69,7 @@ class GatewaySession:
         line_bytes_per_s: float | None,
         rng: random.Random,
         credit_bytes: int = MAX_CREDIT_BYTES,
+        refuses: Callable[[bytes], str | None] = lambda device_id: None,
     ) -> None:
         self.known = Identity.from_checkpoint(checkpoint)
         self.log = ReceiveStream(credit_bytes, offset=checkpoint.stored if checkpoint else 0)
@@ -79,6 +81,7 @@ class GatewaySession:
         self._mtu = mtu
         self._line_payload = _payload_in(FRAME_TIME_S, line_bytes_per_s)
         self._rng = rng
+        self._refuses = refuses
         self._deframer = Deframer(mtu)
         self._current: _Session | None = None
         self._pending: Pending | None = None
@@ -196,6 +199,9 @@ class GatewaySession:
             self._listener.on_problem(
                 "VersionMismatch", f"the device speaks versions up to {hello.proto_max}, this gateway {PROTOCOL_VERSION}"
             )
+            return
+        if (why := self._refuses(hello.device_id)) is not None:
+            self._listener.on_problem(ANOTHER_DEVICE, why)
             return
         if self._current is not None:
             if hello == self._current.hello:

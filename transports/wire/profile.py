@@ -1,8 +1,9 @@
 """The strict msgpack of the wire (SPEC.md, msgpack profile).
 
-Integer keys in ascending order, depth 4, bounded counts, no floats, no extensions, no trailing bytes. The reader is our own because the
-profile is narrower than any option of the library: a count is compared with the bytes that are left before anything is allocated, and
-every refusal says what it saw. LOG records, which come by the thousand, are read by the library's bounded stream reader (records.py).
+Integer keys in ascending order, depth 4, bounded counts, no floats, no extensions, no trailing bytes. The profile is narrower than any
+option of the library, which reads with every bound that it has; what it read is then held against the rest of the profile. Whatever does
+not pass is read again by a reader of our own, which compares each count with the bytes that are left and says what it saw. LOG records,
+which come by the thousand, are read by the library's bounded stream reader (records.py).
 """
 
 from __future__ import annotations
@@ -31,6 +32,47 @@ def pack(obj: object) -> bytes:
 
 def unpack(data: bytes, *, max_items: int = MAX_ITEMS, max_depth: int = MAX_DEPTH) -> object:
     """The one object that data holds. Raises RemoteProtocolError for anything outside the profile."""
+    try:
+        obj: object = msgpack.unpackb(
+            data,
+            strict_map_key=False,
+            object_pairs_hook=_ascending,
+            max_array_len=max_items,
+            max_map_len=MAX_MAP_ENTRIES,
+            max_ext_len=0,
+        )
+    except (ValueError, msgpack.UnpackException):
+        return unpack_strictly(data, max_items=max_items, max_depth=max_depth)
+    return obj if _is_within(obj, max_depth) else unpack_strictly(data, max_items=max_items, max_depth=max_depth)
+
+
+def _ascending(pairs: list[tuple[object, object]]) -> dict[int, object]:
+    """A map of the profile. Raises ValueError for any other."""
+    result: dict[int, object] = {}
+    last: int | None = None
+    for key, value in pairs:
+        if type(key) is not int or (last is not None and key <= last):
+            raise ValueError(key)
+        result[key] = value
+        last = key
+    return result
+
+
+def _is_within(obj: object, depth: int) -> bool:
+    """Nothing but what the profile has, and not deeper."""
+    kind = type(obj)
+    if kind in _SCALARS:
+        return True
+    if kind is list:
+        return depth > 0 and all(_is_within(item, depth - 1) for item in obj)  # type: ignore[attr-defined]  # kind has said what it is
+    return kind is dict and depth > 0 and all(_is_within(item, depth - 1) for item in obj.values())  # type: ignore[attr-defined]  # as above
+
+
+_SCALARS: Final = frozenset({int, str, bytes, bool, type(None)})
+
+
+def unpack_strictly(data: bytes, *, max_items: int = MAX_ITEMS, max_depth: int = MAX_DEPTH) -> object:
+    """The same, slowly: says of what is outside the profile what it is."""
     reader = _Reader(data, max_items)
     obj = reader.value(max_depth)
     if reader.at != len(data):

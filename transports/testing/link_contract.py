@@ -1,12 +1,18 @@
-"""What every Link must do, as one set of cases. A test module makes a subclass per kind of link and gives it a `stand`.
+"""What every Link must do, as one set of cases. A test module makes a subclass for each kind of link and gives it a `stand`:
+
+    class TestTcp(LinkContract):
+        driver, over = "tcp", "loopback"
+
+        @pytest.fixture
+        async def stand(self) -> AsyncIterator[Stand]: ...
 
 A case that cannot apply to a kind of link stands in its `not_applicable` with the reason. Nothing here asserts a duration: what must not
-block is checked by what else went on meanwhile, and pytest's time-out ends what hangs.
+block is checked by what else went on meanwhile, and a time-out (pytest-timeout) ends what hangs.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import ClassVar, Final, Protocol
 
@@ -79,15 +85,26 @@ async def other_work_goes_on(turns: int = 100) -> None:
         await anyio.lowlevel.checkpoint()
 
 
+@pytest.mark.anyio
 class LinkContract:
     """Subclass as Test...; override `stand`."""
 
+    driver: ClassVar[str] = ""
+    """The name of the link's driver, and `over`, what joins it to the far end here: they name the results (transports.testing.labels)."""
+    over: ClassVar[str] = ""
     not_applicable: ClassVar[Mapping[str, str]] = {}
     """Name of a case -> why this kind of link cannot have it."""
+    watched: ClassVar[Sequence[str]] = ("transports",)
+    """Packages in which a call that blocks the event loop fails the case: the link's own."""
 
     @pytest.fixture
     def stand(self) -> Stand:
         raise NotImplementedError
+
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        """The gateway runs on asyncio; there is no other."""
+        return "asyncio"
 
     @pytest.fixture(autouse=True)
     def _applies(self, request: pytest.FixtureRequest) -> None:
@@ -96,7 +113,7 @@ class LinkContract:
 
     @pytest.fixture(autouse=True)
     def _no_blocking_call(self) -> Iterator[None]:
-        with blockbuster_ctx("transports"):
+        with blockbuster_ctx(self.watched):
             yield
 
     # -- bytes

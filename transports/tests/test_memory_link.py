@@ -10,7 +10,7 @@ import pytest
 
 from transports.link import LinkOpener
 from transports.simulated.link import MemoryPort
-from transports.tests.contract.link_contract import FarEnd, LinkContract
+from transports.testing.link_contract import FarEnd, LinkContract
 
 
 class DeviceEnd:
@@ -46,6 +46,7 @@ class MemoryStand:
 
 
 class TestMemoryLink(LinkContract):
+    driver, over = "simulated", "memory"
     not_applicable: ClassVar[Mapping[str, str]] = {
         "test_a_forbidden_port_is_named": "a port in memory belongs to the process that made it",
     }
