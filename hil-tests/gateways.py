@@ -64,8 +64,17 @@ class Simulator:
 class Gateway:
     """`wirelet run` with its files in folder. It may be killed and started again; the files stay."""
 
-    def __init__(self, folder: Path, reaper: Reaper, configuration: Mapping[str, Any], *options: str, wrapper: Sequence[str] = ()) -> None:
-        """options are further ones of `wirelet run`, for example "--standalone", "--manifests", DIR. wrapper: a program that runs it."""
+    def __init__(
+        self,
+        folder: Path,
+        reaper: Reaper,
+        configuration: Mapping[str, Any],
+        *options: str,
+        program: Sequence[str] = WIRELET,
+        wrapper: Sequence[str] = (),
+    ) -> None:
+        """options are further ones of `wirelet run`, for example "--standalone", "--manifests", DIR. program: another `wirelet`;
+        wrapper: a program that runs it."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.configuration = {
@@ -78,7 +87,7 @@ class Gateway:
         self.config_file = folder / "gateway.yaml"
         self.config_file.write_text(json.dumps(self.configuration, indent=2))  # JSON is YAML
         self.socket = folder / "run" / "wirelet.sock"  # short: a socket has 107 bytes for its path
-        argv = [*wrapper, *WIRELET, "run", "--config", str(self.config_file), *options]
+        argv = [*wrapper, *program, "run", "--config", str(self.config_file), *options]
         self.process = Process("gateway", argv, folder / "gateway.log", reaper)
 
     def start(self) -> None:

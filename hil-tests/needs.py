@@ -60,7 +60,7 @@ def _tmpfs() -> str | None:
 
 def _umockdev() -> str | None:
     """Programs under a mock /sys, with udev's own tools, in mounts of their own."""
-    absent = [name for name in ("umockdev-run", "udevadm", "systemd-hwdb", "setserial", "unshare") if shutil.which(name) is None]
+    absent = [name for name in ("umockdev-run", "udevadm", "systemd-hwdb", "unshare") if shutil.which(name) is None]
     if absent:
         return f"{', '.join(absent)} not installed"
     unshared = subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True, text=True, check=False)
@@ -75,6 +75,7 @@ PROBES: Final[Mapping[str, Probe]] = {
     "root": _root,
     "guest": _guest,
     "tmpfs": _tmpfs,
+    "setserial": _program("setserial"),
     "umockdev": _umockdev,
 }
 

@@ -277,7 +277,8 @@ def latency(bed: UdevBed, board: UsbDevice, action: str) -> list[str | None]:
     return [outcome.writes.get("latency_timer") for outcome in bed.outcomes(ports, action).values()]
 
 
-def test_closing_is_never_waited_for_where_somebody_asks_for_it(bench: Bench) -> None:
+def test_closing_is_never_waited_for_where_somebody_asks_for_it(need: Callable[[str], None], bench: Bench) -> None:
+    need("setserial")
     files = {"hwdb.d/62-local.hwdb": "usb:v0403p6001*\n WIRELET_CLOSING_WAIT=none\n"}
     bed = bench(FT232R, CP2102, files=files)
     told = outcomes(bed, FT232R, CP2102)

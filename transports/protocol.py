@@ -125,6 +125,25 @@ class Record(NamedTuple):
     """(records, bytes, reason) when this is a gap record (kind GAP): lines the device refused."""
 
 
+class Lines(NamedTuple):
+    """Output records of one slot that follow each other, at [offset, end) of the stream, as they came.
+
+    Nobody takes them apart before somebody reads them: a busy device brings thousands of lines a second.
+    """
+
+    offset: int
+    end: int
+    slot: int
+    line_count: int
+    size_bytes: int
+    """Of the lines alone."""
+    uptime_ms: int
+    """Of the last one."""
+    has_partial: bool
+    """There are STDOUT_PARTIAL or STDERR_PARTIAL records among them."""
+    raw: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
     """Bytes [offset, end) of the stream that will never come: overwritten in the device's ring, or before what the gateway asked for.
@@ -138,6 +157,10 @@ class Gap:
     reason: int
 
 
+Item = Lines | Record | Gap
+"""A piece of the log. A Record is one that is no line, or a line in an encoding that nobody writes."""
+
+
 class GapReason(enum.IntEnum):
     """Why bytes or lines are missing (SPEC.md, SKIP and gap records)."""
 
@@ -147,8 +170,7 @@ class GapReason(enum.IntEnum):
     UNKNOWN = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """What must be durable before a byte is acknowledged; WELCOME is built from it after a restart of the gateway.
 
     stored = expected + len(tail): the tail is the half record that has arrived, kept raw so that it counts as stored.
@@ -220,12 +242,11 @@ class Reported:
     stats: DeviceStats
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(NamedTuple):
     """LOG bytes in order. The sink stores items, then checkpoint, and only then calls stored(checkpoint) through the supervisor."""
 
     epoch: int
-    items: tuple[Record | Gap, ...]
+    items: tuple[Item, ...]
     checkpoint: Checkpoint
     clock: ClockSample
 
@@ -379,7 +400,12 @@ class DeviceProtocol(Protocol):
         ...
 
     def data_to_send(self, now: float) -> bytes:
-        """What to write next, at most about two frames; call again after it was written until it is empty."""
+        """What to write next, at most about two frames; call again after it was written until is_drained."""
+        ...
+
+    @property
+    def is_drained(self) -> bool:
+        """data_to_send has told everything: it has nothing more until something else is called."""
         ...
 
     def events(self) -> list[Event]:

@@ -93,11 +93,14 @@ class DeviceEvents:
 
     # -- DeviceSink
 
-    async def store(self, device: str, output: Output) -> None:
+    def store(self, device: str, output: Output) -> bool:
         board = self._boards[device]
         board.last_seen_s = self._wall_clock()
         board.output.store(output)
-        await self._drains.moved(board)
+        return self._drains.is_waiting(board)
+
+    async def settle(self, device: str) -> None:
+        await self._drains.moved(self._boards[device])
 
     async def link_changed(self, device: str, error: Exception | None) -> None:
         board = self._boards[device]

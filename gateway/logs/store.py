@@ -16,10 +16,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import anyio
 
+from gateway.logs.block import Block
 from gateway.logs.file import SEGMENT_BYTES, RingFile
 from gateway.logs.record import Entry, Gap, GapCause, gap_entry
 from gateway.logs.ring import Ring, RingCorrupt
@@ -36,8 +37,7 @@ _RESERVED_PART: Final = 4
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptKey:
+class AttemptKey(NamedTuple):
     """One run of one container; gen counts from 1."""
 
     uid: str
@@ -45,8 +45,7 @@ class AttemptKey:
     gen: int
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceKey:
+class DeviceKey(NamedTuple):
     """What a device itself says: its console text and its own log."""
 
     name: str
@@ -181,18 +180,18 @@ class LogStore:
         else:
             self._limits[uid] = self._whole_segments(ring_bytes)
 
-    def append(self, key: LogKey, entries: Sequence[Entry]) -> None:
+    def append(self, key: LogKey, entries: Sequence[Entry | Block]) -> None:
         """Stored when it returns: what the ring holds already is dropped, the rest is committed. Memory only, after the first time."""
         if not entries:
             return
         log = self._logs.get(key) or self.log(key)
-        if log.is_awaited:
-            self.served += 1
         if log.file is None and not self._open_ring(log):
             self._refuse(log, entries)
         elif log.file is not None:
             log.file.ring.append(entries)
-        log.notify()
+        if log.is_awaited:
+            self.served += 1
+            log.notify()
 
     def close_attempt(self, key: LogKey) -> None:
         """No more output will come: followers end when they have read all."""
@@ -307,11 +306,12 @@ class LogStore:
         log.file.remove()
         log.file = None
 
-    def _refuse(self, log: Log, entries: Sequence[Entry]) -> None:
-        self.counters.refused_records += len(entries)
+    def _refuse(self, log: Log, entries: Sequence[Entry | Block]) -> None:
+        count = sum(entry.line_count for entry in entries)
+        self.counters.refused_records += count
         before = log.lost or Gap(0, 0, GapCause.NO_SPACE, entries[0].stamp_ns, 0)
-        records = (before.records or 0) + len(entries)
-        size = (before.size_bytes or 0) + sum(len(entry.data) for entry in entries)
+        records = (before.records or 0) + count
+        size = (before.size_bytes or 0) + sum(entry.size_bytes for entry in entries)
         log.lost = before._replace(records=records, size_bytes=size, to_ns=entries[-1].stamp_ns)
 
     def _no_space(self, why: str) -> None:
@@ -324,7 +324,7 @@ class LogStore:
 
     def _discard(self, path: Path, error: Exception) -> None:
         self.counters.corrupt += 1
-        _logger.warning("a log file is damaged and was removed", extra={"path": str(path), "error": str(error)})
+        _logger.warning("a log file cannot be taken over and was removed", extra={"path": str(path), "error": str(error)})
         path.unlink()
 
 

@@ -8,16 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from gateway.devices.attribution import Run
 from gateway.devices.ledger import Entry
 from gateway.devices.output import DeviceOutput
 from gateway.devices.runs import Runs
+from gateway.logs.block import Block
 from gateway.logs.checkpoint import CheckpointFile, SavedCheckpoint
 from gateway.logs.clock import SystemClock
 from gateway.logs.reader import LogOptions, read
 from gateway.logs.record import Entry as LogEntry
 from gateway.logs.store import AttemptKey, DeviceKey, LogKey, LogStore
-from transports.protocol import Checkpoint, ClockSample, Gap, GapReason, Output, Record, RecordKind
+from transports.protocol import Checkpoint, ClockSample, Gap, GapReason, Item, Lines, Output, Record, RecordKind
 from transports.wire.offsets import MAX_OFFSET
+from transports.wire.records import encode_record, parse_records
 
 SECOND_NS = 1_000_000_000
 NOW_NS = 1_000 * SECOND_NS
@@ -35,7 +38,7 @@ class Desk:
         self.runs = Runs([RUN])
         self.output = DeviceOutput("board", self.logs, self.checkpoint, self.runs, clock_offset_ns=lambda: 0, boot_ns=lambda: NOW_NS)
 
-    def store(self, *items: Record | Gap, end: int, tail: bytes = b"") -> None:
+    def store(self, *items: Item, end: int, tail: bytes = b"") -> None:
         self.output.store(Output(5, items, Checkpoint(1, 5, end, tail), CLOCK))
 
     async def log(self, key: LogKey) -> str:
@@ -53,6 +56,15 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 def line(offset: int, data: bytes, slot: int = 0) -> Record:
     return Record(offset, offset + 10, 9_000, slot, RecordKind.STDOUT, data)
+
+
+def row(offset: int, *texts: bytes, slot: int = 0, uptime_ms: int = 9_000) -> Lines:
+    """Lines that the device sent one after another."""
+    raw = b"".join(encode_record(uptime_ms, slot, RecordKind.STDOUT, text) for text in texts)
+    (lines,), rest = parse_records(b"", raw, offset)
+    assert isinstance(lines, Lines)
+    assert rest == b""
+    return lines
 
 
 MAIN = AttemptKey("u1", "main", 1)
@@ -159,7 +171,7 @@ async def test_a_kill_between_ring_and_checkpoint_acknowledges_nothing_and_doubl
 class DyingLogs(LogStore):
     """The kill comes before the rings."""
 
-    def append(self, key: LogKey, entries: Sequence[LogEntry]) -> None:
+    def append(self, key: LogKey, entries: Sequence[LogEntry | Block]) -> None:
         raise Killed
 
 
@@ -198,6 +210,52 @@ async def test_a_run_whose_start_record_is_lost_owns_its_lines(desk: Desk) -> No
     desk.store(line(0, b"of the first"), Gap(10, 30, 2, GapReason.OVERWRITTEN), line(30, b"of the second"), end=40)
     assert "of the second" not in await desk.log(MAIN)
     assert (await desk.log(AttemptKey("u1", "main", 2))).endswith("of the second\n")
+
+
+async def test_rows_of_several_slots_find_their_runs(desk: Desk) -> None:
+    desk.runs.put(replace(RUN, uid="u2", wid=8, slot=1))
+    first = row(0, b"one", b"two")
+    second = row(first.end, b"aside", slot=1)
+    third = row(second.end, b"three")
+    own = row(third.end, b"the device itself", slot=31)
+    desk.store(first, second, third, own, end=own.end)
+    assert await desk.log(MAIN) == "one\ntwo\nthree\n"
+    assert await desk.log(AttemptKey("u2", "main", 1)) == "aside\n"
+    assert await desk.log(DeviceKey("board")) == "the device itself\n"
+
+
+async def test_runs_that_began_within_a_row_are_told_apart_by_offset(desk: Desk) -> None:
+    """Their start records were lost; their offsets are known from a status."""
+    lines = row(0, b"first", b"also first", b"second", b"third")
+    second = row(0, b"first", b"also first").end
+    third = row(second, b"second").end
+    desk.output.begin_epoch(5)
+    for gen, begin in ((2, second), (3, third)):
+        desk.runs.put(replace(RUN, gen=gen, start_off=begin))
+        desk.output.attribution.learn(0, begin, Run(RUN.wid, gen))
+    desk.store(lines, end=lines.end)
+    assert await desk.log(MAIN) == "first\nalso first\n"
+    assert await desk.log(AttemptKey("u1", "main", 2)) == "second\n"
+    assert await desk.log(AttemptKey("u1", "main", 3)) == "third\n"
+
+
+async def test_a_row_that_comes_again_after_a_kill_is_written_once(desk: Desk) -> None:
+    desk.store(row(0, b"one", b"two"), end=20)
+    again = row(0, b"one", b"two", b"three")
+    desk.store(again, end=again.end)
+    assert await desk.log(MAIN) == "one\ntwo\nthree\n"
+
+
+async def test_each_line_of_a_row_has_the_time_at_which_the_device_said_it(desk: Desk) -> None:
+    early = encode_record(9_000, 0, RecordKind.STDOUT, b"early")
+    late = encode_record(9_250, 0, RecordKind.STDOUT, b"late")
+    (lines,), _ = parse_records(b"", early + late, 0)
+    desk.store(lines, end=lines.end)
+    log = desk.logs.find(MAIN)
+    assert log is not None
+    assert log.ring is not None
+    stamps = [stamp_ns for stamp_ns, _, _, _ in log.ring.read(log.ring.oldest(), 1000)]
+    assert stamps == [989 * SECOND_NS, 989 * SECOND_NS + 250_000_000]  # CLOCK: uptime 10 s was at 990 s
 
 
 async def test_a_gap_before_a_run_is_not_its_gap(desk: Desk) -> None:

@@ -219,6 +219,20 @@ def test_files_that_are_no_rings_are_removed_and_counted(tmp_path: Path, caplog:
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_log_of_another_version_is_removed_with_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = LogStore(tmp_path, budget_bytes=1 << 20)
+    store.append(FIRST, lines(3))
+    store.close()
+    (path,) = tmp_path.glob("*.ring")
+    with path.open("r+b") as file:
+        file.write(b"WLRING01")
+    again = LogStore(tmp_path, budget_bytes=1 << 20)
+    again.reopen_all()
+    assert (again.counters.corrupt, list(tmp_path.iterdir())) == (1, [])
+    (told,) = caplog.records
+    assert (told.getMessage(), told.__dict__["error"]) == ("a log file cannot be taken over and was removed", "no ring of this version")
+
+
 def test_logs_belong_to_their_user_alone(tmp_path: Path) -> None:
     store = LogStore(tmp_path / "run" / "logs", budget_bytes=1 << 20)
     store.append(FIRST, lines(1))

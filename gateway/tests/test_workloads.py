@@ -11,6 +11,7 @@ from gateway.devices.board import Hook, LineReset
 from gateway.devices.identity import workload_id, workload_tag
 from gateway.devices.ladder import STEP_DEADLINE_S
 from gateway.devices.ledger import Ledger
+from gateway.logs.store import AttemptKey
 from gateway.pods.seams import AdmissionRejected, AttemptState, Claims, StartRefused
 from gateway.tests.desk import OTHER, UID, WID, Desk, desk, entry
 from gateway.tests.fake_device import BUSY, REQUEST_DEADLINE_S, FakeDevice
@@ -280,7 +281,7 @@ async def test_only_the_last_attempts_are_kept(tmp_path: Path) -> None:
             await table.exited()
             await table.handled()
         assert [held.gen for held in table.ledger.entries()] == [4, 5, 6, 7, 8]
-        assert sorted(info.key.gen for info in table.logs.rings() if hasattr(info.key, "gen")) == [4, 5, 6, 7, 8]
+        assert sorted(info.key.gen for info in table.logs.rings() if isinstance(info.key, AttemptKey)) == [4, 5, 6, 7, 8]
 
 
 # -- slots

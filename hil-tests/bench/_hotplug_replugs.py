@@ -43,7 +43,10 @@ class Times:
     listed: float = 0.0
     changed: anyio.Event = field(default_factory=anyio.Event)
 
-    async def store(self, device: str, output: Output) -> None: ...
+    def store(self, device: str, output: Output) -> bool:
+        return False
+
+    async def settle(self, device: str) -> None: ...
 
     async def happened(self, device: str, event: Event) -> None:
         if isinstance(event, Listed):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import pytest
@@ -94,7 +94,8 @@ def test_what_is_plugged_in_is_forgotten_and_named_again_at_once(stand: Stand) -
     assert stand.guest.call(os.path.realpath, f"{BY_SERIAL}/W4003-if00-port0") == tty
 
 
-def test_a_stuck_close_is_not_waited_for_where_somebody_asks_for_it(stand: Stand) -> None:
+def test_a_stuck_close_is_not_waited_for_where_somebody_asks_for_it(need: Callable[[str], None], stand: Stand) -> None:
+    need("setserial")
     stand.guest.call(write_files, {LOCAL_TABLE: "usb:v0403p6001*\n WIRELET_CLOSING_WAIT=none\n"})
     wirelet_udev(stand.guest, "install")
     try:

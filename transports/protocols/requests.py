@@ -58,6 +58,11 @@ class RequestTable:
         request = self._waiting[0]
         return messages.encode_control(messages.Request(self._next_rid, request.method, request.body))
 
+    @property
+    def has_waiting(self) -> bool:
+        """There are some that were not sent yet."""
+        return bool(self._waiting)
+
     def sent(self) -> None:
         self._open[self._next_rid] = self._waiting.popleft()
         self._next_rid += 1
