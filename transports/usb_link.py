@@ -146,7 +146,6 @@ class UsbLink:
         if self._inbox.has_some:
             await anyio.lowlevel.checkpoint()  # a device that floods must leave others their turn
         while not (data := self._inbox.take(max_bytes)):
-            await anyio.lowlevel.checkpoint_if_cancelled()
             self._raise_if_lost()
             await self._inbox.wait()
         return data
