@@ -34,7 +34,7 @@ soak: ## kill everything at random for an hour and count every number; SOAK_MINU
 	@scripts/setup-test
 	@PYTHONPATH=hil-tests $(PY) hil-tests/soak.py
 
-mutants: ## take one defence of the protocol away at a time; a named test must fail for each
+mutants: ## take one defence away at a time, of the wire and of the gateway; a named test must fail for each
 	@scripts/setup-venv dev
 	@$(PY) hil-tests/mutants/mutants.py
 

@@ -7,7 +7,6 @@ stay for the next start.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import stat
 import time
@@ -57,12 +56,12 @@ class Gateway:
             self._locks.close()
             raise ConfigError([("stateDirectory", str(error))]) from error
         try:
-            self._logs = LogStore(directories.rings, budget_bytes=configuration.logs.budget, ring_bytes=configuration.logs.ring)
-            self._logs.reopen_all()
+            self.logs = LogStore(directories.rings, budget_bytes=configuration.logs.budget, ring_bytes=configuration.logs.ring)
+            self.logs.reopen_all()
             self.fleet = Fleet(
                 configuration,
                 ledger=self._ledger,
-                logs=self._logs,
+                logs=self.logs,
                 checkpoints=directories.checkpoints,
                 pod_changed=self._pod_changed,
                 wall_clock=time.time,
@@ -89,12 +88,12 @@ class Gateway:
         clock = SystemClock()
         pods = SourcePods(source, self.fleet)
         self.fleet.workloads.containers_of = pods.containers_of
-        logs = AttemptLogs(self._logs, clock)
-        device_logs = BoardLogs(self._logs, self.fleet, clock)
+        logs = AttemptLogs(self.logs, clock)
+        device_logs = BoardLogs(self.logs, self.fleet, clock)
         node = self.configuration.node
         addresses = NodeAddresses(host_ip=node.address, allocatable=node.capacity)
         self._controller = PodController(source, sink, self.fleet.workloads, node_addresses=addresses, node_object=node_object)
-        vitals = GatewayVitals(self.configuration, self.fleet, self._logs, pods, self.answers, families)
+        vitals = GatewayVitals(self.configuration, self.fleet, self.logs, pods, self.answers, families)
         routes = kubelet_routes(pods, logs, vitals)
         local = Endpoint((*routes, *local_routes(pods, DeviceRows(self.fleet), events, device_logs)))
         socket = await listen_unix(self._directories.socket)
@@ -106,7 +105,7 @@ class Gateway:
                 tasks.start_soon(self._controller.run)
                 tasks.start_soon(surroundings, routes)
         finally:
-            self._logs.close()
+            self.logs.close()
             self.fleet.close()
             self._ledger.close()
             self._locks.close()
@@ -134,11 +133,12 @@ async def run_in_cluster(configuration: Configuration, directories: Directories)
     from gateway.kube.api import KubeApi
     from gateway.kubelet.auth import Gatekeeper
     from gateway.kubelet.tls import serving_tls
+    from gateway.node.name import hold_node_name
 
     node, server = configuration.node, configuration.server
     if configuration.cluster is None:
         raise ConfigError([("cluster.kubeconfig", "is required; or run with --standalone")])
-    tell_if_shared(configuration.cluster.kubeconfig)
+    tell_if_shared(Path(configuration.cluster.kubeconfig))
     gateway = Gateway(configuration, directories)
     tls = await serving_tls(
         cert_file=server.cert_file,
@@ -150,7 +150,9 @@ async def run_in_cluster(configuration: Configuration, directories: Directories)
     )
     listener = await listen_tcp(server.address, server.port)
     async with await KubeApi.connect(configuration.cluster.kubeconfig) as api:
-        cluster = Cluster(api, configuration, gateway.fleet)
+        if api.key_file is not None:
+            tell_if_shared(api.key_file)
+        cluster = Cluster(api, configuration, gateway.fleet, gateway.logs)
 
         async def surroundings(routes: tuple[Route, ...]) -> None:
             endpoint = Endpoint(routes, Gatekeeper(api, node.name), gateway.answers)
@@ -158,15 +160,16 @@ async def run_in_cluster(configuration: Configuration, directories: Directories)
                 tasks.start_soon(HttpServer(endpoint, tls.context).serve, listener)
                 await cluster.run(listener.getsockname()[1], is_self_signed=tls.is_self_signed)
 
-        await gateway.run(cluster.source, cluster.sink, cluster, surroundings, cluster.families, cluster.node_object)
+        with hold_node_name(node.name, api.server):
+            await gateway.run(cluster.source, cluster.sink, cluster, surroundings, cluster.families, cluster.node_object)
 
 
-def tell_if_shared(kubeconfig: str) -> None:
-    """Whoever reads it is this node. Told and not refused: distributions make files that a group may read."""
-    with suppress(OSError):  # that it cannot be read is told by who reads it
-        mode = stat.S_IMODE(os.stat(kubeconfig).st_mode)
+def tell_if_shared(credentials: Path) -> None:
+    """Whoever reads them is this node. Told and not refused: distributions make files that a group may read."""
+    with suppress(OSError):  # that they cannot be read is told by who reads them
+        mode = stat.S_IMODE(credentials.stat().st_mode)
         if mode & 0o077:
-            _logger.warning("others may use the kubeconfig: chmod 600", extra={"path": kubeconfig, "why": f"mode {mode:04o}"})
+            _logger.warning("others may use the node's credentials: chmod 600", extra={"path": str(credentials), "why": f"mode {mode:04o}"})
 
 
 async def _end_on_signal(scope: anyio.CancelScope) -> None:

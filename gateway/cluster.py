@@ -14,6 +14,7 @@ from gateway.kube.lease import NodeLease
 from gateway.kube.node import KubeNode
 from gateway.kube.pods import KubePodSource, KubeStatusSink
 from gateway.kubelet.exposition import Family, Kind, Sample
+from gateway.logs.store import LogStore
 from gateway.node.controller import NodeController
 from gateway.node.facts import ClassSlots, NodeCondition, NodeFacts, Taint
 from gateway.node.host import read_host
@@ -26,11 +27,12 @@ MAX_NAMED_PROBLEMS: Final = 10
 class Cluster:
     """One API server and this gateway's Node there. run() is its life; connect first."""
 
-    def __init__(self, api: KubeApi, configuration: Configuration, fleet: Fleet) -> None:
+    def __init__(self, api: KubeApi, configuration: Configuration, fleet: Fleet, logs: LogStore) -> None:
         name = configuration.node.name
         self.api = api
         self._configuration = configuration
         self._fleet = fleet
+        self._logs = logs
         self._host = read_host()
         self._node = KubeNode(api, name)
         self._pods = KubePodSource(api, name, configuration.cluster.namespace if configuration.cluster else None)
@@ -50,13 +52,15 @@ class Cluster:
         self._conditions = (_serving_condition(is_self_signed),)
         self._fleet.events.fleet_changed = self._fleet_changed
         self._fleet.events.fault_told = self._tell_fault
+        self._logs.shortage_began = self._fleet_changed
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._pods.run)
             tasks.start_soon(self._node.run)
             tasks.start_soon(self._events.run)
             tasks.start_soon(self._controller.run)
             tasks.start_soon(self._watch_grace)
             await self._controller.registered()
+            # Only now is it known that the pods of this node are ours to run, and what the Node admits.
+            tasks.start_soon(self._pods.run)
             tasks.start_soon(self._lease.run)
 
     def node_object(self) -> JsonObject | None:
@@ -98,10 +102,11 @@ class Cluster:
         self._events.node_event("Warning", reason, f"Device {device}: {message}")
 
     async def _watch_grace(self) -> None:
-        """Look at the node again when the grace of a device that is away ends."""
+        """Look at the node again when the grace of a device that is away ends, or a shortage of memory for logs."""
         while True:
             self._fleet_moved = anyio.Event()
-            ends = self._fleet.allocatable_changes_at()
+            instants = (self._fleet.allocatable_changes_at(), self._logs.shortage_ends_at)
+            ends = min((at for at in instants if at is not None), default=None)
             with anyio.move_on_after(None if ends is None else max(0.0, ends - anyio.current_time()) + 0.1):
                 await self._fleet_moved.wait()
             self._controller.changed()
@@ -118,7 +123,7 @@ class Cluster:
             capacity=node.capacity,
             labels=node.labels,
             taints=() if node.taint is None else (Taint.parse(node.taint),),
-            conditions=(*self._conditions, _device_condition(self._fleet)),
+            conditions=(*self._conditions, _device_condition(self._fleet), _log_condition(self._logs.shortage)),
             operating_system=node.operating_system,
         )
 
@@ -136,3 +141,9 @@ def _device_condition(fleet: Fleet) -> NodeCondition:
         return NodeCondition("DeviceProblem", False, "DevicesReady", "every configured device answers")
     more = f"; and {len(problems) - MAX_NAMED_PROBLEMS} more" if len(problems) > MAX_NAMED_PROBLEMS else ""
     return NodeCondition("DeviceProblem", True, "DevicesUnavailable", "; ".join(problems[:MAX_NAMED_PROBLEMS]) + more)
+
+
+def _log_condition(shortage: str) -> NodeCondition:
+    if shortage:
+        return NodeCondition("LogProblem", True, "NoSpace", f"{shortage}; logs drop their oldest lines, and each gap is named")
+    return NodeCondition("LogProblem", False, "LogsHaveSpace", "logs can grow to their size")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from gateway.errors import ConfigError
 _logger = logging.getLogger(__name__)
 
 LOCK_FILE: Final = "gateway.lock"
+BOOT_FILE: Final = "boot-id"
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,11 @@ class Directories:
     def socket(self) -> Path:
         return self.runtime / "wirelet.sock"
 
-    def take(self) -> DirectoryLocks:
+    def take(self, boot_id_file: Path = BOOT_ID) -> DirectoryLocks:
         """Make them for this user only and hold them until the locks are closed or the process ends, however it ends.
 
-        Raises ConfigError: a second gateway on the same files would tear the first one's rings.
+        Raises ConfigError: a second gateway on the same files would tear the first one's rings. Rings and checkpoints of an earlier boot of
+        this machine are removed, as they would be on memory: their stamps are of that boot's clock.
         """
         locks: list[int] = []
         for key, path in (("runtimeDirectory", self.runtime), ("stateDirectory", self.state)):
@@ -56,9 +60,25 @@ class Directories:
                 raise ConfigError([(key, f"another gateway uses {path}; stop it or choose another directory")]) from error
             except OSError as error:
                 raise ConfigError([(key, f"cannot use {path}: {error.strerror}")]) from error
-        for path in (self.rings, self.checkpoints):
-            path.mkdir(mode=0o700, exist_ok=True)
+        try:
+            self._leave_earlier_boots(boot_id_file.read_text())
+            for path in (self.rings, self.checkpoints):
+                path.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise ConfigError([("runtimeDirectory", f"cannot use {error.filename or self.runtime}: {error.strerror}")]) from error
         return DirectoryLocks(locks)
+
+    def _leave_earlier_boots(self, boot_id: str) -> None:
+        note = self.runtime / BOOT_FILE
+        noted = note.read_text() if note.exists() else None
+        if noted == boot_id:
+            return
+        if noted is not None:
+            _logger.warning("this machine has restarted: the logs of before are removed", extra={"path": str(self.runtime)})
+            for path in (self.rings, self.checkpoints):
+                if path.exists():
+                    shutil.rmtree(path)
+        note.write_text(boot_id)  # last: cut off before, it is done again
 
 
 def _is_trusted(path: Path) -> bool:

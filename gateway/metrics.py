@@ -1,7 +1,7 @@
 """What the gateway tells monitoring: its own counters, what its pods and node use, and its configuration without secrets. Decides nothing.
 
-Honest about what is not known: devices report no processor time and no memory today, so pods have start times and no usage, and the node's
-usage is that of this process, which is all that a node of devices takes of its machine.
+Honest about what is not known: a pod has the usage that its device reports, if it has the device for itself; others have start times only.
+The node's usage is that of this process, which is all that a node of devices takes of its machine.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from anyio import to_thread
+from anyio import get_running_tasks, to_thread
 
 from gateway.config import Configuration, published
 from gateway.devices.fleet import Fleet
+from gateway.devices.stats import DeviceStats
 from gateway.kubelet.exposition import Family, Kind, Sample
 from gateway.kubelet.seams import PodDirectory
 from gateway.logs.store import LogStore
@@ -30,6 +31,13 @@ _LINE_COUNTERS: Final = (
     ("wirelet_retransmits_total", "retransmits", "Frames that were sent again."),
     ("wirelet_log_rejects_total", "rejects", "Log frames that came out of order and were asked for again."),
     ("wirelet_sessions_total", "sessions", "Sessions with the device."),
+)
+_STATS: Final = (
+    ("wirelet_device_cpu_ratio", "cpu_permille", 1000, "Processor that the device uses, 1 for all of it."),
+    ("wirelet_device_heap_used_bytes", "heap_used_bytes", 1, "Memory that the device uses."),
+    ("wirelet_device_heap_bytes", "heap_bytes", 1, "Memory that the device has."),
+    ("wirelet_device_least_stack_bytes", "least_stack_bytes", 1, "The least stack that was ever free."),
+    ("wirelet_device_temperature_celsius", "temperature_mc", 1000, "Temperature of the device."),
 )
 _STORE_COUNTERS: Final = (
     ("wirelet_log_no_space_total", "no_space", "Times that a log could not grow."),
@@ -59,10 +67,12 @@ class GatewayVitals:
         self._others = others
 
     async def metrics(self) -> Sequence[Family]:
+        await self._fleet.refresh_stats()
         usage = await to_thread.run_sync(read_usage)
         return [
             gauge("wirelet_build_info", "Always 1; the version is the label.", [Sample(1, {"version": KUBELET_VERSION})]),
             *self._device_families(),
+            *self._stats_families(),
             *self._pod_families(),
             *self._log_families(),
             by_label("wirelet_endpoint_answers_total", "Answers of the endpoint by status code.", "code", self._answers),
@@ -72,6 +82,7 @@ class GatewayVitals:
 
     async def resources(self) -> Sequence[Family]:
         """The names of pkg/kubelet/metrics/collectors/resource_metrics.go."""
+        await self._fleet.refresh_stats()
         usage = await to_thread.run_sync(read_usage)
         stamp_ms = round(usage.at_s * 1000)
         cpu, memory = Sample(usage.cpu_s, stamp_ms=stamp_ms), Sample(usage.working_set_bytes, stamp_ms=stamp_ms)
@@ -79,6 +90,7 @@ class GatewayVitals:
         return [
             counter("node_cpu_usage_seconds_total", "Processor time of the gateway.", [cpu]),
             gauge("node_memory_working_set_bytes", "Memory of the gateway that cannot be dropped.", [memory]),
+            gauge("container_memory_working_set_bytes", "Memory that the container's device reports.", list(self._container_memory())),
             gauge("container_start_time_seconds", "Start of the container since the Unix epoch.", list(self._container_starts())),
             gauge("resource_scrape_error", "1 if something could not be read.", no_error),
             gauge("scrape_error", "1 if something could not be read; the older name.", no_error),
@@ -86,7 +98,9 @@ class GatewayVitals:
 
     async def summary(self) -> dict[str, Any]:
         """Summary of k8s.io/kubelet/pkg/apis/stats/v1alpha1, with what there is."""
+        await self._fleet.refresh_stats()
         usage = await to_thread.run_sync(read_usage)
+        told = self._told()
         at = format_time(usage.at_s)
         return {
             "node": {
@@ -95,7 +109,7 @@ class GatewayVitals:
                 "cpu": {"time": at, "usageCoreNanoSeconds": round(usage.cpu_s * _NANO)},
                 "memory": {"time": at, "workingSetBytes": usage.working_set_bytes, "rssBytes": usage.resident_bytes},
             },
-            "pods": [_pod_summary(pod) for pod in self._pods.all()],
+            "pods": [_pod_summary(pod, told, at) for pod in self._pods.all()],
         }
 
     def configuration(self) -> dict[str, Any]:
@@ -125,6 +139,31 @@ class GatewayVitals:
             for of, count in zip(("capacity", "allocatable"), both, strict=True)
         ]
         yield gauge("wirelet_slots", "Slots of each class, as the Node tells them.", slots)
+
+    def _stats_families(self) -> Iterable[Family]:
+        """What devices report, of those that do."""
+        told = {board.name: board.stats for board in self._fleet.boards.values() if board.stats is not None}
+        for name, attribute, scale, about in _STATS:
+            values = {device: getattr(stats, attribute) for device, stats in told.items()}
+            yield gauge(name, about, [Sample(value / scale, {"device": device}) for device, value in values.items() if value is not None])
+        readings = [Sample(value, {"device": device, "reading": name}) for device, stats in told.items() for name, value in stats.readings]
+        yield gauge("wirelet_device_reading", "Numbers that a device reports under names of its own.", readings)
+
+    def _told(self) -> dict[tuple[str, str], DeviceStats]:
+        """(pod uid, container) -> what its device reports, where it has the device for itself."""
+        alone = {board.name: self._fleet.alone_on(board.name) for board in self._fleet.boards.values() if board.stats is not None}
+        boards = self._fleet.boards
+        return {run: stats for name, run in alone.items() if run is not None and (stats := boards[name].stats) is not None}
+
+    def _container_memory(self) -> Iterable[Sample]:
+        told = self._told()
+        for pod in self._pods.all():
+            metadata = pod["metadata"]
+            where = {"namespace": metadata.get("namespace", "default"), "pod": metadata["name"]}
+            for name in _running(pod):
+                stats = told.get((str(metadata.get("uid")), name))
+                if stats is not None and stats.heap_used_bytes is not None:
+                    yield Sample(stats.heap_used_bytes, {**where, "container": name})
 
     def _pod_families(self) -> Iterable[Family]:
         phases = Counter(str((pod.get("status") or {}).get("phase") or "Pending") for pod in self._pods.all())
@@ -173,16 +212,31 @@ def _process_families(usage: Usage) -> Iterable[Family]:
     yield gauge("process_start_time_seconds", "Start since the Unix epoch.", [Sample(usage.started_at_s)])
     yield gauge("process_open_fds", "Open file descriptors.", [Sample(usage.open_files)])
     yield gauge("wirelet_threads", "Threads.", [Sample(usage.threads)])
+    yield gauge("wirelet_tasks", "Tasks of the event loop.", [Sample(len(get_running_tasks()))])
 
 
-def _pod_summary(pod: Mapping[str, Any]) -> dict[str, Any]:
+def _pod_summary(pod: Mapping[str, Any], told: Mapping[tuple[str, str], DeviceStats], at: str) -> dict[str, Any]:
     metadata = pod["metadata"]
+    uid = str(metadata.get("uid", ""))
     summary: dict[str, Any] = {
-        "podRef": {"name": metadata["name"], "namespace": metadata.get("namespace", "default"), "uid": metadata.get("uid", "")},
-        "containers": [{"name": name, "startTime": started} for name, started in _running(pod).items()],
+        "podRef": {"name": metadata["name"], "namespace": metadata.get("namespace", "default"), "uid": uid},
+        "containers": [
+            {"name": name, "startTime": started, **_container_usage(told.get((uid, name)), at)} for name, started in _running(pod).items()
+        ],
     }
     started = (pod.get("status") or {}).get("startTime")
     return summary | ({"startTime": started} if started else {})
+
+
+def _container_usage(stats: DeviceStats | None, at: str) -> dict[str, Any]:
+    usage: dict[str, Any] = {}
+    if stats is not None and stats.cpu_permille is not None:
+        usage["cpu"] = {"time": at, "usageNanoCores": stats.cpu_permille * _NANO // 1000}
+    if stats is not None and stats.heap_used_bytes is not None:
+        usage["memory"] = {"time": at, "workingSetBytes": stats.heap_used_bytes}
+        if stats.heap_bytes is not None:
+            usage["memory"]["availableBytes"] = max(0, stats.heap_bytes - stats.heap_used_bytes)
+    return usage
 
 
 def _running(pod: Mapping[str, Any]) -> dict[str, str]:

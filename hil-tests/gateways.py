@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import os
 import signal
@@ -13,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from processes import Process, Reaper
+
+from gateway.tests.exposition_parser import Scrape, parse
 
 WIRELET: Final = (sys.executable, "-m", "gateway")
 CLI_TIMEOUT_S: Final = 30.0
@@ -60,8 +64,17 @@ class Simulator:
 class Gateway:
     """`wirelet run` with its files in folder. It may be killed and started again; the files stay."""
 
-    def __init__(self, folder: Path, reaper: Reaper, configuration: Mapping[str, Any], *options: str) -> None:
-        """options are further ones of `wirelet run`, for example "--standalone", "--manifests", DIR."""
+    def __init__(
+        self,
+        folder: Path,
+        reaper: Reaper,
+        configuration: Mapping[str, Any],
+        *options: str,
+        program: Sequence[str] = WIRELET,
+        wrapper: Sequence[str] = (),
+    ) -> None:
+        """options are further ones of `wirelet run`, for example "--standalone", "--manifests", DIR. program: another `wirelet`;
+        wrapper: a program that runs it."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.configuration = {
@@ -74,7 +87,7 @@ class Gateway:
         self.config_file = folder / "gateway.yaml"
         self.config_file.write_text(json.dumps(self.configuration, indent=2))  # JSON is YAML
         self.socket = folder / "run" / "wirelet.sock"  # short: a socket has 107 bytes for its path
-        argv = [*WIRELET, "run", "--config", str(self.config_file), *options]
+        argv = [*wrapper, *program, "run", "--config", str(self.config_file), *options]
         self.process = Process("gateway", argv, folder / "gateway.log", reaper)
 
     def start(self) -> None:
@@ -108,6 +121,12 @@ class Gateway:
             check=check,
         )
 
+    def metrics(self) -> Scrape:
+        """What `/metrics` says on the local socket."""
+        with contextlib.closing(_LocalConnection(self.socket)) as connection:
+            connection.request("GET", "/metrics")
+            return parse(connection.getresponse().read().decode())
+
     @property
     def cli_env(self) -> dict[str, str]:
         return {**os.environ, "WIRELET_SOCKET": str(self.socket)}
@@ -122,6 +141,19 @@ class Gateway:
             except OSError:
                 return False
         return True
+
+
+class _LocalConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("wirelet", timeout=CLI_TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(CLI_TIMEOUT_S)
+        self.sock.connect(str(self._path))
 
 
 def device(name: str, class_name: str, link: Path, baud: int = 115200) -> dict[str, Any]:

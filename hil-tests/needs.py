@@ -18,6 +18,9 @@ from control_plane import NotBuilt, find_binaries
 from guest.image import NotBuilt as GuestNotBuilt
 from guest.image import find_image
 
+OWN_MOUNTS: Final = ("unshare", "--map-root-user", "--mount")
+"""Runs a program that may mount what nobody else sees."""
+
 Probe = Callable[[], str | None]
 """Returns why it is missing, or None."""
 
@@ -46,9 +49,18 @@ def _root() -> str | None:
     return None if os.geteuid() == 0 else "not root"
 
 
+def _tmpfs() -> str | None:
+    """A file system of one's own in a mount namespace: root may, and others where user namespaces are allowed."""
+    try:
+        tried = subprocess.run([*OWN_MOUNTS, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, timeout=10, check=False)
+    except OSError as error:
+        return f"unshare: {error.strerror}"
+    return None if tried.returncode == 0 else tried.stderr.decode().strip()
+
+
 def _umockdev() -> str | None:
     """Programs under a mock /sys, with udev's own tools, in mounts of their own."""
-    absent = [name for name in ("umockdev-run", "udevadm", "systemd-hwdb", "setserial", "unshare") if shutil.which(name) is None]
+    absent = [name for name in ("umockdev-run", "udevadm", "systemd-hwdb", "unshare") if shutil.which(name) is None]
     if absent:
         return f"{', '.join(absent)} not installed"
     unshared = subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True, text=True, check=False)
@@ -61,8 +73,10 @@ PROBES: Final[Mapping[str, Probe]] = {
     "ser2net": _program("ser2net"),
     "socat": _program("socat"),
     "root": _root,
-    "umockdev": _umockdev,
     "guest": _guest,
+    "tmpfs": _tmpfs,
+    "setserial": _program("setserial"),
+    "umockdev": _umockdev,
 }
 
 

@@ -45,11 +45,12 @@ class Footprint:
     rss_anon_mib: float
     descriptors: int
     threads: int
+    tasks: int
     ring_kib: int
     leases: int
 
 
-GROWTH: Final = Footprint(rss_anon_mib=3.0, descriptors=2, threads=2, ring_kib=64 * STEADY_BOARDS, leases=0)
+GROWTH: Final = Footprint(rss_anon_mib=3.0, descriptors=2, threads=2, tasks=2, ring_kib=64 * STEADY_BOARDS, leases=0)
 """How much the median of the last third of the rounds may be above that of the second third. A board's own log may begin within it."""
 
 
@@ -173,6 +174,7 @@ class Soak:
             rss_anon_mib=memory_mib(pid)["RssAnon"],
             descriptors=len(os.listdir(f"/proc/{pid}/fd")),
             threads=int(status["Threads"]),
+            tasks=int(self._steady.gateway.metrics().value("wirelet_tasks")),
             ring_kib=sum(path.stat().st_blocks for path in logs.glob("*.ring")) // 2,
             leases=len(leases["items"]),
         )
@@ -184,6 +186,7 @@ class Soak:
         return (
             f"{(time.monotonic() - begun) / 60:5.1f} min  {self.rounds} rounds, {self.faults} faults, {self.numbers} numbers, "
             f"{self.missing} told missing; RssAnon {now.rss_anon_mib:.1f} MiB, {now.descriptors} descriptors, {now.threads} threads, "
+            f"{now.tasks} tasks, "
             f"rings {now.ring_kib} KiB, {now.leases} leases"
         )
 

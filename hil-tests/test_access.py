@@ -26,11 +26,14 @@ from pki import CertificateAuthority
 from workbench import Workbench
 
 from gateway.kubelet.routes import kubelet_routes
+from gateway.kubelet.server import Limits
 from gateway.tests.endpoint_fakes import FakeLogs, FakePods, FixedVitals
 from gateway.tests.exposition_parser import Scrape, parse
 
 POD: Final = "hello"
 REQUEST_TIMEOUT_S: Final = 30.0
+HEAD_S: Final = Limits().head_s
+DRIP_S: Final = 0.25
 ROUTES: Final = sorted(
     {(method, route.pattern) for route in kubelet_routes(FakePods(), FakeLogs(), FixedVitals()) for method in route.methods}
 )
@@ -184,6 +187,7 @@ def test_usage_and_statistics_tell_what_there_is(lab: Lab) -> None:
         summary = json.loads(watcher.ask("GET", "/stats/summary")[1])
         running = json.loads(watcher.ask("GET", "/runningpods/")[1])
         configuration = json.loads(watcher.ask("GET", "/configz")[1])["wirelet"]
+    assert scrape(lab).value("wirelet_device_heap_used_bytes", device="board-0") > 0  # what the board itself reports
     assert summary["node"]["nodeName"] == lab.node
     assert POD in [pod["podRef"]["name"] for pod in summary["pods"]]
     assert POD in [pod["metadata"]["name"] for pod in running["items"]]
@@ -260,6 +264,23 @@ def test_what_is_no_tls_ends_the_connection(lab: Lab, case: str) -> None:
         answer = answer_of(sock)
     assert b"PodList" not in answer
     assert len(answer) < 1000
+
+
+def test_a_head_that_drips_and_a_hello_that_never_comes_are_cut_off(lab: Lab) -> None:
+    begun = time.monotonic()
+    with secured(lab) as dripping, connect(lab) as silent:
+        dripping.sendall(HEAD + b"X-Slow: ")
+        dripping.settimeout(DRIP_S)
+        answer = b""
+        while not answer:
+            assert time.monotonic() - begun < 2 * HEAD_S, "the head may drip on"
+            dripping.sendall(b"a")
+            with contextlib.suppress(TimeoutError):
+                answer = dripping.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 408")
+        assert time.monotonic() - begun > HEAD_S / 2  # a slow line is no attack
+        assert silent.recv(1) == b""
+    assert time.monotonic() - begun < 2 * HEAD_S
 
 
 def test_a_crowd_of_slow_and_silent_strangers_keeps_nobody_from_a_log(lab: Lab) -> None:

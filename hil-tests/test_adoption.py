@@ -18,6 +18,8 @@ from counted import account
 from lab import Lab, condition, container
 from workbench import Workbench
 
+from gateway.directories import BOOT_FILE
+
 RATE_HZ = 200
 BIG_RING = ("--ring", str(1 << 20))
 SMALL_RING = ("--ring", "4096")
@@ -100,6 +102,11 @@ def wipe_state(lab: Lab) -> None:
     shutil.rmtree(lab.gateway.folder / "state")
 
 
+def age_runtime(lab: Lab) -> None:
+    """As if it lay on a disk and the machine had restarted."""
+    (lab.gateway.folder / "run" / BOOT_FILE).write_text("another boot")
+
+
 def wipe_checkpoints(lab: Lab) -> None:
     shutil.rmtree(lab.gateway.folder / "run" / "checkpoints")
 
@@ -161,9 +168,12 @@ def test_a_ledger_that_lost_its_last_commit_starts_nothing_again(lab: Lab) -> No
     assert account(log(lab)).gaps == ()
 
 
-@pytest.mark.parametrize("wipe", [(wipe_runtime,), (wipe_runtime, wipe_state)], ids=["runtime", "both"])
+@pytest.mark.parametrize(
+    "wipe", [(wipe_runtime,), (wipe_runtime, wipe_state), (age_runtime,)], ids=["runtime", "both", "runtime on a disk"]
+)
 def test_a_rebooted_host_finds_the_containers_that_went_on(lab: Lab, wipe: tuple[Callable[[Lab], None], ...]) -> None:
-    """The runtime directory is gone, and with an SD card that died the ledger too. What the device still holds it sends again: here all."""
+    """The runtime directory is gone, or of another boot, and with an SD card that died the ledger too. What the device still holds it sends
+    again: here all."""
     before = run_counter(lab)
     lab.gateway.kill()
     for each in wipe:
@@ -171,6 +181,7 @@ def test_a_rebooted_host_finds_the_containers_that_went_on(lab: Lab, wipe: tuple
     after = come_back(lab, sessions=1)
     assert_adopted(lab, before, after)
     assert account(log(lab)).gaps == ()
+    assert ("this machine has restarted" in lab.gateway.log()) is (age_runtime in wipe)
 
 
 # -- a named gap

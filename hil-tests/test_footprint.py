@@ -85,7 +85,7 @@ def test_standalone_loads_nothing_of_the_cluster_and_no_other_link(workbench: Wo
 
     loaded = imports_of(gateway)
     assert among(loaded, "kubernetes", "aiohttp", "gateway.kube", "gateway.node") == []
-    assert among(loaded, "asyncssh", "cryptography", "usb", "prometheus_client", "transports.simulated") == []
+    assert among(loaded, "asyncssh", "cryptography", "usb", "pyudev", "inotify_simple", "prometheus_client", "transports.simulated") == []
 
 
 def test_in_a_cluster_it_loads_no_typed_api_and_no_other_link(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ def test_in_a_cluster_it_loads_no_typed_api_and_no_other_link(lab: Lab, monkeypa
     assert among(loaded, "kubernetes.aio.client.api_client") != []
     typed = [name for name in loaded if _TYPED.match(name)]
     assert typed == []
-    assert among(loaded, "asyncssh", "cryptography", "usb", "prometheus_client", "transports.simulated") == []
+    assert among(loaded, "asyncssh", "cryptography", "usb", "pyudev", "inotify_simple", "prometheus_client", "transports.simulated") == []
 
 
 # -- how it ends

@@ -211,6 +211,7 @@ def test_a_gap_is_a_line_that_has_its_stamp_and_counts_for_the_tail(lab: LogLab)
     assert gaps
     missing = sum(int(re.findall(r"(\d+) records", line)[0]) for line in gaps)
     assert missing + len(shown) - len(gaps) == 4000
+    assert lab.gateway.metrics().total("wirelet_gaps_total", device="short") >= len(gaps)
     behind = len(shown) - shown.index(gaps[-1])
     for tail in (behind - 1, behind, behind + 1):
         assert logs(lab, "gappy", f"--tail={tail}").decode().splitlines() == shown[-tail:]

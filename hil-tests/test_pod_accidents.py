@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import time
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
+import pytest
 from control_plane import ControlPlane, KubectlFailed
 from gateways import Gateway
 from lab import assert_counted, condition, container, waiting_reason
@@ -17,6 +19,9 @@ from pod_lab import OWN, PodLab, is_ready, is_running, lab, pod_lab, terminated
 from gateway.node.host import read_host
 
 __all__ = ["lab", "pod_lab"]  # fixtures
+
+OUTAGE_S: Final = 60.0
+"""More than the lease's 40 s; ten minutes and an hour are in gateway/tests/test_controller.py, with a clock turned by hand."""
 
 
 def assigned(pod: dict[str, Any]) -> str:
@@ -172,25 +177,53 @@ def test_the_same_gateway_started_twice_refuses_and_disturbs_nobody(lab: PodLab)
     assert container(lab.wait_for_ready("pod")) == container(before)
 
 
-def test_a_gateway_with_the_name_of_another_living_machine_ends_and_writes_nothing(lab: PodLab) -> None:
+@pytest.mark.parametrize("clock", ["ours", "theirs"])
+def test_a_gateway_with_the_name_of_another_living_machine_ends_and_writes_nothing(lab: PodLab, clock: str) -> None:
+    """Its pods are not started here either, while it is found out whether the other one lives: by the time in its lease, or, where that is
+    of a clock that nobody set, by a renewal."""
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "taken"}}
     info = {**node_info(lab), "machineID": "0123456789abcdef0123456789abcdef"}
     assert info["machineID"] != read_host().machine_id
     assert lab.control_plane.request("POST", "/api/v1/nodes", node)[0] == 201
     lab.kubectl("patch", "node", "taken", "--subresource=status", "-p", json.dumps({"status": {"nodeInfo": info}}))
-    renewed = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    spec = {"holderIdentity": "taken", "leaseDurationSeconds": 40, "renewTime": renewed}
-    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "taken"}, "spec": spec}
-    lab.control_plane.request("POST", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", lease)
+    lab.run("theirs", "hello", nodeName="taken", nodeSelector={})
+    leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+    renewals = itertools.count()
+
+    def lease_spec() -> dict[str, Any]:
+        now = datetime.now(UTC) if clock == "ours" else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=next(renewals))
+        return {"holderIdentity": "taken", "leaseDurationSeconds": 40, "renewTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
+
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "taken"}, "spec": lease_spec()}
+    assert lab.control_plane.request("POST", leases, lease)[0] == 201
     try:
-        second = second_gateway(lab, "taken")
-        second.process.wait_for(lambda: second.process.has_ended, "the second gateway's end", timeout_s=30)
+        second = second_gateway(lab, "taken", {"name": "sim", "class": "sim", "link": {"simulated": {"seed": 1}}})
+
+        def has_ended() -> bool:
+            lab.control_plane.request("PATCH", f"{leases}/taken", {"spec": lease_spec()}, "application/merge-patch+json")
+            return second.process.has_ended
+
+        second.process.wait_for(has_ended, "the second gateway's end", timeout_s=40)
         assert "give this gateway a name of its own" in second.log()
         assert "Traceback" not in second.log()
+        assert "Container started" not in second.log()
         writes = [event for event in lab.control_plane.audit_events("system:node:taken") if event["verb"] in ("create", "patch", "update")]
         assert writes == []
     finally:
+        lab.control_plane.request("DELETE", f"{leases}/taken")
         lab.kubectl("delete", "node", "taken")
+        lab.kubectl("delete", "pod", "theirs", "--force", "--grace-period=0")
+
+
+def test_a_second_gateway_with_the_same_node_name_on_this_machine_refuses_and_disturbs_nobody(lab: PodLab) -> None:
+    lab.run("pod", "counter", "--rate", "50")
+    before = lab.wait_for_ready("pod")
+    second = second_gateway(lab, lab.node)  # with directories, a port and devices of its own
+    second.process.wait_for(lambda: second.process.has_ended, "the second gateway's end", timeout_s=30)
+    assert f"another gateway on this machine is node {lab.node}" in second.log()
+    assert "Traceback" not in second.log()
+    assert container(lab.wait_for_ready("pod")) == container(before)
+    lab.wait_until_offered()
 
 
 def node_info(lab: PodLab) -> dict[str, Any]:
@@ -198,9 +231,10 @@ def node_info(lab: PodLab) -> dict[str, Any]:
     return dict(node["status"]["nodeInfo"])
 
 
-def second_gateway(lab: PodLab, name: str) -> Gateway:
-    """Another one at this machine, with no boards."""
-    configuration = lab.configuration(boards=0, slots=1, shared=False, devices=[])
+def second_gateway(lab: PodLab, name: str, *devices: dict[str, Any]) -> Gateway:
+    """Another one at this machine, with boards of its own."""
+    classes = [{"name": "sim", "slots": 4, "shared": True}]
+    configuration = lab.configuration(boards=0, slots=1, shared=False, classes=classes, devices=list(devices))
     cert, key = map(str, lab.control_plane.serving_certificate(name))
     configuration["node"] = {"name": name}
     configuration["cluster"] = {"kubeconfig": str(lab.control_plane.node_identity(name))}
@@ -260,8 +294,10 @@ def test_a_delete_that_the_watch_missed_and_a_history_that_is_gone(lab: PodLab) 
     lab.run("stays", "counter", "--rate", "50")
     board = assigned(lab.wait_for_ready("gone"))
     before = lab.wait_for_ready("stays")
+    before_log = lab.gateway.log()
     os.kill(lab.gateway.process.pid, signal.SIGSTOP)
     try:
+        lab.control_plane.restart("kube-apiserver")  # the watch is cut before the delete: nothing of it is on the way
         lab.kubectl("delete", "pod", "gone", "--force", "--grace-period=0")
         lab.control_plane.compact()
         lab.control_plane.restart("kube-apiserver")
@@ -269,19 +305,28 @@ def test_a_delete_that_the_watch_missed_and_a_history_that_is_gone(lab: PodLab) 
         os.kill(lab.gateway.process.pid, signal.SIGCONT)
 
     lab.wait(lambda: slots_used(lab, board) == 0, "the board of the pod that is gone to be free", timeout_s=60)
+    assert "watch is too old, listing again path=/api/v1/pods" in lab.gateway.log()[len(before_log) :]  # the 410
     assert container(lab.wait_for_ready("stays")) == container(before)
     lab.run("next", "hello", container=lab.own(), metadata=pinned(board))
     lab.wait_for_ready("next")
 
 
+@pytest.mark.timeout(300)
 def test_pods_go_on_while_the_api_server_is_away_and_their_ends_are_told_afterwards(lab: PodLab) -> None:
     lab.run("job", "counter", "--rate", "100", "--count", "300", restartPolicy="Never")
     lab.run("loop", "counter", "--rate", "100")
+    lab.run("crash", "exit", "1")
+    lab.run("reset", "counter", "--rate", "100", container=lab.own())
     lab.wait_for_pod("job", is_running)
     before = lab.wait_for_ready("loop")
+    board = assigned(lab.wait_for_ready("reset"))
+    lab.wait_for_pod("crash", lambda pod: waiting_reason(pod) == "CrashLoopBackOff")
     lab.control_plane.kill("kube-apiserver")
+    gone = time.monotonic()
     try:
         lab.wait(lambda: lines_of(lab, "job") == 300, "the job's last line in the gateway")
+        lab.boards.reset(lab.number_of(board))
+        lab.wait(lambda: time.monotonic() - gone > OUTAGE_S, "the end of the outage", timeout_s=2 * OUTAGE_S)
     finally:
         lab.control_plane.restart("kube-apiserver")
 
@@ -290,6 +335,14 @@ def test_pods_go_on_while_the_api_server_is_away_and_their_ends_are_told_afterwa
     assert_counted(lab.kubectl("logs", "job").splitlines(), first=1)
     assert container(lab.wait_for_ready("loop")) == container(before)
     lab.wait(lambda: has_counted(lab, "loop"), "the log of the pod that goes on")
+    crashed = lab.wait_for_pod("crash", lambda pod: container(pod)["restartCount"] >= 3)  # after 10 and 20 more seconds
+    assert crashed["status"]["phase"] == "Running"
+    restarted = lab.wait_for_pod("reset", lambda pod: container(pod)["restartCount"] == 1 and is_ready(pod))
+    assert container(restarted)["lastState"]["terminated"]["reason"] == "DeviceRebooted"
+    started = datetime.fromisoformat(container(restarted)["state"]["running"]["startedAt"].replace("Z", "+00:00"))
+    assert time.time() - started.timestamp() > OUTAGE_S / 2  # not when the API server was back
+    node = lab.wait_for_node(lambda node: condition(node, "Ready").get("status") == "True")
+    assert not any(taint["key"].startswith("node.kubernetes.io/") for taint in node["spec"]["taints"])
 
 
 def lines_of(lab: PodLab, pod: str) -> int:

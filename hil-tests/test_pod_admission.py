@@ -9,20 +9,28 @@ from typing import Any, Final
 
 import pytest
 import yaml
-from lab import condition, container, waiting_reason
+from control_plane import ControlPlane
+from lab import Lab, condition, container, waiting_reason
 from pod_lab import OWN, PodLab, is_ready, lab, pod_lab, terminated
+from workbench import Workbench
 
 __all__ = ["lab", "pod_lab"]  # fixtures
 
 EXAMPLES: Final = Path(__file__).resolve().parents[1] / "examples"
+PROBE: Final = {"exec": {"command": ["true"]}}
+SIDECAR: Final = {"name": "beside", "image": "hello", "restartPolicy": "Always"}
 TOLERATIONS: Final = [{"operator": "Exists"}]
 
 
-def wait_for_failed(lab: PodLab, name: str, reason: str) -> dict[str, Any]:
+def wait_for_failed(lab: Lab, name: str, reason: str) -> dict[str, Any]:
     pod = lab.wait_for_phase(name, "Failed")
     assert pod["status"]["reason"] == reason
     lab.wait(lambda: reason in lab.event_reasons(name), f"the event {reason}")
     return pod
+
+
+def out_of(resource: str, *, requested: int, used: int, capacity: int) -> str:
+    return f"Node didn't have enough resource: {resource}, requested: {requested}, used: {used}, capacity: {capacity}"
 
 
 # -- pods that chose this node themselves
@@ -36,8 +44,56 @@ def test_a_pod_beyond_the_last_board_is_out_of_it(lab: PodLab) -> None:
         lab.wait_for_ready(name)
     lab.run("late", "hello", nodeName=lab.node, container=lab.own())
     pod = wait_for_failed(lab, "late", f"OutOf{lab.own_resource}")
-    assert pod["status"]["message"].startswith(f"Node didn't have enough resource: {lab.own_resource}")
+    assert pod["status"]["message"] == out_of(lab.own_resource, requested=1, used=3, capacity=3)
     assert all(is_ready(pod) for pod in lab.pods() if pod["metadata"]["name"] in names)
+
+
+def test_a_pod_that_finds_boards_for_some_of_its_containers_starts_none(lab: PodLab) -> None:
+    lab.run("there", "hello", nodeName=lab.node, container=lab.own())
+    lab.wait_for_ready("there")
+    pod = lab.pod_manifest("wide", "hello", nodeName=lab.node, container=lab.own())
+    pod["spec"]["containers"] = [{**pod["spec"]["containers"][0], "name": name} for name in ("a", "b", "c")]
+    lab.kubectl("create", "-f", "-", stdin=pod)
+    pod = wait_for_failed(lab, "wide", f"OutOf{lab.own_resource}")
+    assert pod["status"]["message"] == out_of(lab.own_resource, requested=3, used=1, capacity=3)
+    assert "Started" not in lab.event_reasons("wide")
+
+
+def test_a_pod_beyond_the_nodes_own_resources_is_out_of_them(control_plane: ControlPlane, workbench: Workbench, namespace: str) -> None:
+    lab = Lab(control_plane, workbench, namespace)
+    lab.set_up(slots=8, node={"name": lab.node, "capacity": {"cpu": "2", "memory": "1Gi", "pods": "4"}})
+
+    def ask(name: str, image: str = "hello", **requests: str) -> None:
+        container = {"resources": {"requests": requests}}
+        lab.run(name, image, nodeName=lab.node, restartPolicy="Never", container=container)
+
+    ask("ended", "exit", cpu="2", memory="1Gi")
+    lab.wait_for_phase("ended", "Succeeded")
+    ask("there", cpu="1500m", memory="1000Mi")
+    lab.wait_for_ready("there")  # what has ended holds nothing
+    late: list[tuple[str, dict[str, str], tuple[int, int, int]]] = [
+        ("cpu", {"cpu": "501m"}, (501, 1500, 2000)),
+        ("memory", {"cpu": "1m", "memory": "25Mi"}, (25 << 20, 1000 << 20, 1 << 30)),
+        ("ephemeral-storage", {"ephemeral-storage": "1k"}, (1000, 0, 0)),
+    ]
+    for resource, requests, (requested, used, capacity) in late:
+        ask(f"late-{resource}", **requests)
+        pod = wait_for_failed(lab, f"late-{resource}", f"OutOf{resource}")
+        assert pod["status"]["message"] == out_of(resource, requested=requested, used=used, capacity=capacity)
+    for name in ("b", "c", "d"):
+        ask(name, cpu="100m")
+        lab.wait_for_ready(name)  # what was rejected holds nothing
+    ask("late-pods")
+    pod = wait_for_failed(lab, "late-pods", "OutOfpods")
+    assert pod["status"]["message"] == out_of("pods", requested=1, used=4, capacity=4)
+
+    lab.gateway.restart()
+    ask("late-again")
+    wait_for_failed(lab, "late-again", "OutOfpods")
+    lab.kubectl("delete", "pod", "b", "--grace-period=1")
+    ask("in-time")
+    lab.wait_for_ready("in-time")
+    assert lab.refused_requests() == []
 
 
 def test_a_pod_that_wants_another_node_is_rejected(lab: PodLab) -> None:
@@ -74,7 +130,10 @@ def test_a_node_that_evicts_takes_no_new_pod(lab: PodLab) -> None:
         ("pod", {"hostNetwork": True}, "spec.hostNetwork"),
         ("pod", {"shareProcessNamespace": True}, "spec.shareProcessNamespace"),
         ("pod", {"volumes": [{"name": "data", "hostPath": {"path": "/data"}}]}, "spec.volumes[0].hostPath"),
-        ("container", {"livenessProbe": {"exec": {"command": ["true"]}}}, "spec.containers[0].livenessProbe"),
+        ("pod", {"initContainers": [SIDECAR]}, "spec.initContainers[0].restartPolicy"),
+        ("container", {"livenessProbe": PROBE}, "spec.containers[0].livenessProbe"),
+        ("container", {"readinessProbe": PROBE}, "spec.containers[0].readinessProbe"),
+        ("container", {"startupProbe": PROBE}, "spec.containers[0].startupProbe"),
         ("container", {"lifecycle": {"preStop": {"sleep": {"seconds": 1}}}}, "spec.containers[0].lifecycle"),
         ("container", {"workingDir": "/home"}, "spec.containers[0].workingDir"),
     ],
@@ -82,10 +141,28 @@ def test_a_node_that_evicts_takes_no_new_pod(lab: PodLab) -> None:
 )
 def test_a_refused_field_waits_with_its_path(lab: PodLab, where: str, fields: dict[str, Any], path: str) -> None:
     lab.run("pod", "hello", **(fields if where == "pod" else {"container": fields}))
-    pod = lab.wait_for_pod("pod", lambda pod: waiting_reason(pod) == "CreateContainerConfigError")
-    assert f"({path})" in container(pod)["state"]["waiting"]["message"]
+    pod = lab.wait_for_pod("pod", refusals)
+    assert f"({path})" in refusals(pod)[0]
     assert pod["status"]["phase"] == "Pending"
     lab.wait(lambda: "Failed" in lab.event_reasons("pod"), "the event")
+    assert "Started" not in lab.event_reasons("pod")
+
+
+def refusals(pod: dict[str, Any]) -> list[str]:
+    """What the containers say that wait with CreateContainerConfigError, init containers first."""
+    statuses = (*pod["status"].get("initContainerStatuses", ()), *pod["status"].get("containerStatuses", ()))
+    waiting = [status.get("state", {}).get("waiting", {}) for status in statuses]
+    return [found["message"] for found in waiting if found.get("reason") == "CreateContainerConfigError"]
+
+
+def test_a_refused_field_of_one_container_keeps_the_others_from_starting(lab: PodLab) -> None:
+    init = {"name": "init", "image": "echo", "args": ["init"]}
+    other = {"name": "other", "image": "hello", "livenessProbe": PROBE}
+    lab.run("pod", "hello", initContainers=[init], containers=[{"name": "main", "image": "hello"}, other])
+    pod = lab.wait_for_pod("pod", refusals)
+    assert "(spec.containers[1].livenessProbe)" in refusals(pod)[0]
+    assert pod["status"]["phase"] == "Pending"
+    assert "Started" not in lab.event_reasons("pod")
 
 
 def test_ignored_fields_do_no_harm(lab: PodLab) -> None:

@@ -47,7 +47,7 @@ def test_a_port_that_is_missing_is_told_on_the_node_and_disturbs_nobody(lab: Lab
 
     node = lab.wait_for_node(lambda node: node["status"]["allocatable"].get(lab.resource) == "4")
     assert node["status"]["capacity"][lab.resource] == "8"
-    node = lab.wait_for_node(lambda node: "/nowhere/ttyUSB0" in condition(node, "DeviceProblem").get("message", ""))
+    node = lab.wait_for_node(lambda node: "gone: no such port" in condition(node, "DeviceProblem").get("message", ""))
     assert condition(node, "DeviceProblem")["status"] == "True"
     lab.run("hello", "hello")
     lab.wait_for_phase("hello", "Running")

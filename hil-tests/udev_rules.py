@@ -30,10 +30,11 @@ ln -s /proc/self/fd /run/dev/fd
 mount --rbind /run/dev /dev
 eval "$2"
 """
-_PROPERTY: Final = re.compile(r"(\.?\w+)=(.*)")
-_RULE: Final = re.compile(r"\S+: (?P<place>\S+\.rules:\d+) (?P<key>GROUP|MODE) (?P<value>\d+)")
-_WRITE: Final = re.compile(r"\S+: \S+\.rules:\d+ ATTR '.*/(.*)' writing '(.*)'")
-_RUN: Final = re.compile(r"run: '(.*)'")
+# As udev 252 prints it, and as 257 does.
+_PROPERTY: Final = re.compile(r"(?:  )?(\.?\w+)=(.*)")
+_RULE: Final = re.compile(r"\S+: \S+\.rules:\d+ (?P<key>GROUP|MODE) (?P<value>\d+)")
+_WRITE: Final = re.compile(r"\S+: \S+\.rules:\d+ (?:ATTR '.*/(\w+)' writing '(.*)'|.* skipping writing ATTR\{.*/(\w+)\}=\"(.*)\"\.)")
+_RUN: Final = re.compile(r"run: '(.*)'|  RUN\{program\} : (.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,8 @@ def etc_udev_with(installed: Path, folder: Path, files: Mapping[str, str]) -> Pa
     for path, content in files.items():
         (folder / path).write_text(content)
     if any(path.endswith(".hwdb") for path in files):
-        in_own_mounts(folder, "systemd-hwdb update")
+        # Without udev's own thirty files, which take most of the time.
+        in_own_mounts(folder, "mount -t tmpfs tmpfs /lib/udev/hwdb.d; systemd-hwdb update")
     return folder
 
 
@@ -107,6 +109,6 @@ def _outcome(told: str) -> Outcome:
         tags=frozenset(properties.get("TAGS", "").strip(":").split(":")),
         group=int(last["GROUP"]) if "GROUP" in last else None,
         mode=int(last["MODE"], 8) if "MODE" in last else None,
-        writes={match[1]: match[2] for line in told.splitlines() if (match := _WRITE.fullmatch(line))},
-        runs=tuple(match[1] for line in told.splitlines() if (match := _RUN.fullmatch(line))),
+        writes={match[1] or match[3]: match[2] or match[4] for line in told.splitlines() if (match := _WRITE.fullmatch(line))},
+        runs=tuple(match[1] or match[2] for line in told.splitlines() if (match := _RUN.fullmatch(line))),
     )

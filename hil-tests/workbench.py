@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gateways import Gateway, Simulator
+from gateways import WIRELET, Gateway, Simulator
 from processes import Process, Reaper
 
 
@@ -29,9 +29,17 @@ class Workbench:
         simulator.start()
         return simulator
 
-    def gateway(self, configuration: Mapping[str, Any], *options: str, wait: bool = True) -> Gateway:
-        """Start a gateway with this configuration; options are those of `wirelet run`."""
-        gateway = Gateway(self.folder / f"gw-{next(self._numbers)}", self._reaper, configuration, *options)
+    def gateway(
+        self,
+        configuration: Mapping[str, Any],
+        *options: str,
+        wait: bool = True,
+        program: Sequence[str] = WIRELET,
+        wrapper: Sequence[str] = (),
+    ) -> Gateway:
+        """Start a gateway with this configuration; options are those of `wirelet run`, wrapper is a program that runs it."""
+        folder = self.folder / f"gw-{next(self._numbers)}"
+        gateway = Gateway(folder, self._reaper, configuration, *options, program=program, wrapper=wrapper)
         self._started.append(gateway.process)
         gateway.start() if wait else gateway.process.start()
         return gateway

@@ -37,7 +37,7 @@ class BlockingCalls:
     def __init__(self, name: str, *, patience_s: float = math.inf) -> None:
         """patience_s: how long a call that may be interrupted can hang before it is."""
         self._name = name
-        self._patience_s = patience_s if interruption.prepare() else math.inf
+        self._patience_s = patience_s if patience_s < math.inf and interruption.prepare() else math.inf
         self._under_way = ""
         self._idle = anyio.Event()
         self._patience: asyncio.TimerHandle | None = None

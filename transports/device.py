@@ -6,8 +6,8 @@ One supervisor never waits for another: everything here is per device, and a dev
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import math
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -17,11 +17,12 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
+from transports.alarm import Alarm
 from transports.backoff import Backoff
 from transports.bell import Bell
 from transports.errors import DeviceError, LinkError, LinkLost, LinkNotFound, LinkTimeout, SessionLost
 from transports.line_watch import LineWatch
-from transports.link import COALESCE_BYTES, CoalescingLink, HotplugOpener, LineErrors, Link, LinkOpener, ResettableLink
+from transports.link import DirectLink, HotplugOpener, LineErrors, Link, LinkOpener, ResettableLink
 from transports.listed_first import ListedFirst
 from transports.protocol import (
     Answered,
@@ -36,6 +37,7 @@ from transports.protocol import (
     Listed,
     Output,
     Problem,
+    Reported,
     Request,
     RequestId,
     RequestLost,
@@ -67,6 +69,13 @@ MAX_UNHANDLED_BYTES: Final = 1 << 18
 """Received while the sink is busy. Reading then pauses; less would hold up keepalives and answers behind a slow store."""
 
 
+BUSY_READ_BYTES: Final = 256
+"""A read of so much tells of a busy line; less is a line or an answer, and nobody should wait for the rest of it."""
+
+LOOK_S: Final = 0.1
+"""How late a time-out of the core may be while the line is busy; a request that somebody waits for is not affected."""
+
+
 class Device:
     """One configured device. run() is its life; the rest may be called from any task of the same event loop meanwhile."""
 
@@ -93,10 +102,10 @@ class Device:
         self._open_deadline_s = open_deadline_s
         self._request_deadline_s = request_deadline_s
         self._read_pause_s = read_pause_s
-        self._coalescing: CoalescingLink | None = None
-        """The open link, if it can."""
+        self._direct: DirectLink | None = None
+        """The open link, if it is one."""
         self._resettable: ResettableLink | None = None
-        """As _coalescing."""
+        """As _direct."""
         self._line = LineWatch()
         self._absent = Backoff(rng, max_s=ABSENT_DELAY_S)
         self._refused = Backoff(rng)
@@ -111,9 +120,15 @@ class Device:
         self._to_write = Bell()
         self._to_handle = Bell()
         self._to_time = Bell()
-        self._wakes_at = math.inf
-        """When the timekeeper looks again without being told."""
+        self._alarm = Alarm(self._to_time)
         self._handled = Bell()
+        self._is_handling = False
+        """The sink is being told something, or about to be: what comes now waits its turn."""
+        self._is_resting = False
+        self._look_at = 0.0
+        self._is_unsettled = False
+        """The sink wants to settle what was stored last."""
+        self._clock: Callable[[], float] = anyio.current_time
 
     @property
     def is_ready(self) -> bool:
@@ -147,10 +162,10 @@ class Device:
         its end, or after the deadline: then only the next Listed tells whether it took effect. Not to be awaited inside a DeviceSink's
         method: the answer comes after it.
         """
-        request_id = self._protocol.request(request, anyio.current_time())
+        request_id = self._protocol.request(request, self._clock())
         waiter = self._waiting[request_id] = _Waiter()
-        if self._coalescing is not None:
-            self._coalescing.coalesce(0)
+        if self._direct is not None:
+            self._direct.end_rest()
         self._touched()
         try:
             with anyio.move_on_after(self._request_deadline_s):
@@ -171,6 +186,7 @@ class Device:
 
     async def run(self) -> None:
         """Until cancelled: keep a link open and everything moving. Raises what the sink raises."""
+        self._clock = asyncio.get_running_loop().time  # the same as anyio's, which looks for its loop each time
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._handle_events)
@@ -178,6 +194,7 @@ class Device:
                 await self._keep_link()
         finally:
             self._is_ready = False
+            self._alarm.cancel()
             for request_id, waiter in self._waiting.items():
                 waiter.end(RequestLost(request_id))
 
@@ -224,13 +241,13 @@ class Device:
 
     def _set_link_error(self, error: LinkError | None) -> None:
         self._link_error = error
-        self._to_handle.ring()
+        self._wake_handler()
 
     async def _use_link(self, link: Link) -> LinkError:
         """Pump until the link is lost: then the core ends its session, and the device is looked for again."""
         losses: list[LinkError] = []
         self._outgoing, self._is_writing = b"", False  # what was for a link before this one
-        self._coalescing = link if isinstance(link, CoalescingLink) else None
+        self._direct = link if isinstance(link, DirectLink) else None
         self._resettable = link if isinstance(link, ResettableLink) else None
         self._line.opened(link, self._protocol.counters, anyio.current_time())
         self._protocol.link_up(anyio.current_time())
@@ -250,24 +267,38 @@ class Device:
                 if self._hotplug is not None:
                     tasks.start_soon(until_lost, self._listen, VANISHED_S)
         finally:
-            self._is_ready, self._is_writing, self._coalescing, self._resettable = False, False, None, None
+            self._is_ready, self._is_writing, self._is_resting = False, False, False
+            self._direct = self._resettable = None
             self._protocol.link_down(anyio.current_time())
             self._touched()
         return losses[0]
 
     async def _read(self, link: Link) -> None:
         while True:
-            data = await link.receive()
-            if self._coalescing is not None and len(data) >= COALESCE_BYTES:
-                self._coalescing.coalesce(0 if self._waiting else self._read_pause_s())
-            self._unhandled_bytes += len(data)
-            now = anyio.current_time()
-            self._protocol.receive_data(data, now)
-            if self._line.is_counting and (problem := self._line.look(len(data), self._protocol.counters, now)):
-                self._unhandled.append(problem)
-            self._touched()
+            if self._direct is not None:
+                await self._direct.deliver(self._receive)
+            else:
+                self._receive(await link.receive())
             while self._unhandled_bytes > MAX_UNHANDLED_BYTES:
                 await self._handled.wait()
+
+    def _receive(self, data: bytes) -> float | None:
+        """How long bytes may gather now; None: until the sink has caught up."""
+        now = self._clock()
+        self._unhandled_bytes += len(data)
+        if data:
+            self._protocol.receive_data(data, now)
+            if problem := self._line.look(len(data), self._protocol.counters, now):
+                self._unhandled.append(problem)
+                self._wake_handler()
+        self._advance(now)
+        is_too_much = self._unhandled_bytes > MAX_UNHANDLED_BYTES
+        pause_s = 0.0 if is_too_much or self._waiting or len(data) < BUSY_READ_BYTES else self._read_pause_s()
+        self._is_resting = pause_s > 0 and self._direct is not None
+        if not self._is_resting or now >= self._look_at:
+            self._look_at = now + LOOK_S
+            self._rearm()
+        return None if is_too_much else pause_s
 
     async def _listen(self, link: Link) -> None:
         """For the end of the port, where somebody tells of it."""
@@ -276,61 +307,104 @@ class Device:
 
     async def _write(self, link: Link) -> None:
         while True:
-            data = self._outgoing or self._protocol.data_to_send(anyio.current_time())
+            data = self._outgoing or self._protocol.data_to_send(self._clock())
             self._outgoing, self._is_writing = b"", bool(data)
             if data:
+                self._line.sending(self._clock())
                 await link.send(data)
+                self._line.sent()
             else:
-                self._take_events()
-                self._rearm()
+                self._touched()
                 await self._to_write.wait()
 
     # -- time and events, for as long as the device is configured
 
     async def _keep_time(self) -> None:
         while True:
-            now, deadline = anyio.current_time(), self._protocol.next_deadline()
+            now, deadline = self._clock(), self._protocol.next_deadline()
             if deadline is not None and deadline <= now:
                 self._protocol.handle_deadline(now)
                 self._touched()
                 await anyio.lowlevel.checkpoint()
-                continue
-            self._wakes_at = math.inf if deadline is None else deadline
-            with anyio.move_on_after(self._wakes_at - now):
+            else:
+                self._rearm()
                 await self._to_time.wait()
 
     def _rearm(self) -> None:
-        """Wake the timekeeper for an earlier time; a later one, which is the rule, it finds when it wakes."""
+        """No timer runs while the link rests: whoever ends the rest looks at the clock."""
         deadline = self._protocol.next_deadline()
-        if deadline is not None and deadline < self._wakes_at:
+        if not self._is_resting:
+            self._alarm.set(deadline)
+        elif deadline is not None and deadline <= self._clock():
             self._to_time.ring()
+        else:
+            self._alarm.set(None)
 
     def _touched(self) -> None:
-        """The core was told something: it may want to write, to tell, and to be called at another time. Nobody is woken for nothing."""
-        if not self._is_writing and not self._outgoing:
-            self._outgoing = self._protocol.data_to_send(anyio.current_time())
-            if self._outgoing:
-                self._to_write.ring()
-        self._take_events()
+        """The core was told something."""
+        self._advance(self._clock())
         self._rearm()
 
-    def _take_events(self) -> None:
-        self._unhandled += self._protocol.events()
-        if self._unhandled or self._unhandled_bytes > MAX_UNHANDLED_BYTES // 2:
-            self._to_handle.ring()
+    def _advance(self, now: float) -> None:
+        """The core may want to tell and to write. Nobody is woken for nothing."""
+        self._take_events(now)
+        if not self._is_writing and not self._outgoing:
+            self._outgoing = self._send_now(self._protocol.data_to_send(now), now)
+            if self._outgoing:
+                self._to_write.ring()
+
+    def _send_now(self, data: bytes, now: float) -> bytes:
+        """What is left for the writer: an acknowledgement mostly needs no other task."""
+        if not data or self._direct is None:
+            return data
+        written = self._direct.send_now(data)
+        if written < len(data):
+            return data[written:]
+        return b"" if self._protocol.is_drained else self._protocol.data_to_send(now)
+
+    def _take_events(self, now: float) -> None:
+        """Output is stored at once when its turn has come, everything else and what follows it by the handler."""
+        events = self._protocol.events()
+        for number, event in enumerate(events):
+            if self._is_handling or not isinstance(event, Output):
+                self._unhandled += events[number:]
+                self._wake_handler()
+                return
+            for ordered in self._listed_first.order_output(event):
+                self._store(ordered, now)
+        if not self._is_handling:
+            self._unhandled_bytes = 0
+
+    def _store(self, output: Output, now: float) -> None:
+        if self._sink.store(self.name, output):
+            self._is_unsettled = True
+            self._wake_handler()
+        self._protocol.stored(output.checkpoint, now)
+
+    def _wake_handler(self) -> None:
+        self._is_handling = True
+        self._to_handle.ring()
 
     async def _handle_events(self) -> None:
         while True:
+            self._is_handling = True
             await self._tell_link_error()
             bytes_seen = self._unhandled_bytes
             events, self._unhandled = self._unhandled, []
+            await self._settle()
             for event in events:
                 for ordered in self._listed_first.order(event):
                     await self._handle(ordered)
             self._unhandled_bytes -= bytes_seen
             self._handled.ring()
-            if not events:
+            if not self._unhandled and not self._is_unsettled:
+                self._is_handling = False
                 await self._to_handle.wait()
+
+    async def _settle(self) -> None:
+        if self._is_unsettled:
+            self._is_unsettled = False
+            await self._sink.settle(self.name)
 
     async def _tell_link_error(self) -> None:
         error = self._link_error
@@ -341,9 +415,9 @@ class Device:
     async def _handle(self, event: Event) -> None:
         match event:
             case Output():
-                await self._sink.store(self.name, event)
-                self._protocol.stored(event.checkpoint, anyio.current_time())
+                self._store(event, self._clock())
                 self._touched()
+                await self._settle()
             case Answered() | RequestLost():
                 if waiter := self._waiting.get(event.request_id):
                     waiter.end(event)
@@ -355,7 +429,7 @@ class Device:
                 await self._sink.happened(self.name, event)
             case Problem() if self._line.knows_better(event):
                 pass
-            case Inventoried() | WorkloadChanged() | Text() | Away() | Returned() | Problem():
+            case Inventoried() | Reported() | WorkloadChanged() | Text() | Away() | Returned() | Problem():
                 await self._sink.happened(self.name, event)
             case _:
                 assert_never(event)

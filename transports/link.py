@@ -5,12 +5,11 @@ A link is one connection. It knows no messages and does not survive an unplug; t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 MAX_READ_BYTES: Final = 65536
 """The most that one receive returns; larger than any kernel tty buffer."""
-COALESCE_BYTES: Final = 256
-"""A read of so much tells of a busy line; less is a line or an answer, and nobody should wait for the rest of it."""
 
 
 class Link(Protocol):
@@ -38,11 +37,25 @@ class Link(Protocol):
 
 
 @runtime_checkable
-class CoalescingLink(Protocol):
-    """A link that can let bytes gather before it reads them: on a busy line each wake-up costs more than the bytes."""
+class DirectLink(Protocol):
+    """A link that spares its owner's tasks: on a busy line waking one costs more than the bytes."""
 
-    def coalesce(self, pause_s: float) -> None:
-        """From now on wait so long after a read of COALESCE_BYTES or more before the next. 0, as at first: do not, and end a wait."""
+    async def deliver(self, received: Callable[[bytes], float | None]) -> None:
+        """Instead of receive: call received with what comes, and with nothing when nothing came in a rest. Raises LinkLost.
+
+        It answers how long bytes may gather now before they are read: 0 not at all, None that it takes no more; then deliver returns.
+        """
+        ...
+
+    def end_rest(self) -> None:
+        """Read now what has gathered."""
+        ...
+
+    def send_now(self, data: bytes) -> int:
+        """How much of data the operating system took at once; 0 when it is full or the link is lost, as the next send will tell.
+
+        Not while a send is under way.
+        """
         ...
 
 

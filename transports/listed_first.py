@@ -7,8 +7,6 @@ itself is made durable at once. What ends an epoch is told before the next one b
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from transports.protocol import Checkpoint, Event, Joined, Left, Listed, Output
 
 
@@ -25,7 +23,7 @@ class ListedFirst:
         """What to handle now instead of event, in this order."""
         match event:
             case Output():
-                return [*self._order_output(event)]
+                return [*self.order_output(event)]
             case Listed():
                 self._is_listed = True
                 return [event, *self._release()]
@@ -35,22 +33,22 @@ class ListedFirst:
             case _:
                 return [event]
 
-    def _order_output(self, output: Output) -> list[Output]:
+    def order_output(self, output: Output) -> list[Output]:
         ends_epoch = output.epoch != output.checkpoint.epoch
         if self._is_listed or ends_epoch:
-            released = self._release()
+            released = self._release() if self._waiting else []
             self._told = output.checkpoint
             return [*released, output]
         self._waiting.append(output)
         if self._is_session_told:
             return []
         self._is_session_told = True
-        return [replace(output, items=(), checkpoint=self._held(output.checkpoint))]
+        return [output._replace(items=(), checkpoint=self._held(output.checkpoint))]
 
     def _held(self, checkpoint: Checkpoint) -> Checkpoint:
         """The new session, and no more of the log than was told before."""
         told = self._told if self._told is not None and self._told.epoch == checkpoint.epoch else None
-        self._told = replace(checkpoint, expected=told.expected if told else 0, tail=told.tail if told else b"")
+        self._told = checkpoint._replace(expected=told.expected if told else 0, tail=told.tail if told else b"")
         return self._told
 
     def _release(self) -> list[Output]:

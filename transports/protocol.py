@@ -74,6 +74,21 @@ class Inventory:
     board: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceStats:
+    """What a device says about its own state, now (STATS). None is what it does not say."""
+
+    cpu_permille: int | None = None
+    heap_used_bytes: int | None = None
+    heap_bytes: int | None = None
+    least_stack_bytes: int | None = None
+    """The least that was ever free."""
+    temperature_mc: int | None = None
+    """In thousandths of a degree Celsius."""
+    readings: tuple[tuple[str, int], ...] = ()
+    """Named by the device; they may go down."""
+
+
 # -- output
 
 
@@ -110,6 +125,25 @@ class Record(NamedTuple):
     """(records, bytes, reason) when this is a gap record (kind GAP): lines the device refused."""
 
 
+class Lines(NamedTuple):
+    """Output records of one slot that follow each other, at [offset, end) of the stream, as they came.
+
+    Nobody takes them apart before somebody reads them: a busy device brings thousands of lines a second.
+    """
+
+    offset: int
+    end: int
+    slot: int
+    line_count: int
+    size_bytes: int
+    """Of the lines alone."""
+    uptime_ms: int
+    """Of the last one."""
+    has_partial: bool
+    """There are STDOUT_PARTIAL or STDERR_PARTIAL records among them."""
+    raw: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
     """Bytes [offset, end) of the stream that will never come: overwritten in the device's ring, or before what the gateway asked for.
@@ -123,6 +157,10 @@ class Gap:
     reason: int
 
 
+Item = Lines | Record | Gap
+"""A piece of the log. A Record is one that is no line, or a line in an encoding that nobody writes."""
+
+
 class GapReason(enum.IntEnum):
     """Why bytes or lines are missing (SPEC.md, SKIP and gap records)."""
 
@@ -132,8 +170,7 @@ class GapReason(enum.IntEnum):
     UNKNOWN = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """What must be durable before a byte is acknowledged; WELCOME is built from it after a restart of the gateway.
 
     stored = expected + len(tail): the tail is the half record that has arrived, kept raw so that it counts as stored.
@@ -162,6 +199,10 @@ class ClockSample:
 # -- events, in the order in which they happened
 
 
+STATS_CAP: Final = 1 << 4
+"""Bit of Joined.caps (SPEC.md, levels and capabilities)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Joined:
     """A session began. Until Listed nothing may be concluded about workloads."""
@@ -177,6 +218,10 @@ class Joined:
     """LOG offset at which this boot began; what ran before ended there, in the same epoch."""
     clock: ClockSample
 
+    @property
+    def tells_stats(self) -> bool:
+        return bool(self.caps & STATS_CAP)
+
 
 @dataclass(frozen=True, slots=True)
 class Listed:
@@ -191,11 +236,17 @@ class Inventoried:
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class Reported:
+    """Before the answer to ReadStats."""
+
+    stats: DeviceStats
+
+
+class Output(NamedTuple):
     """LOG bytes in order. The sink stores items, then checkpoint, and only then calls stored(checkpoint) through the supervisor."""
 
     epoch: int
-    items: tuple[Record | Gap, ...]
+    items: tuple[Item, ...]
     checkpoint: Checkpoint
     clock: ClockSample
 
@@ -265,9 +316,13 @@ ANOTHER_DEVICE: Final = "AnotherDevice"
 """Reason of a Problem: who answers is not who is meant, and gets no session."""
 BAUD_MISMATCH: Final = "BaudMismatch"
 """Reason of a Problem: the line's own error counters say why."""
+OUTPUT_HELD: Final = "OutputHeld"
+"""Reason of a Problem: nothing that is sent is taken."""
 
 
-Event = Joined | Listed | Inventoried | Output | WorkloadChanged | Text | Away | Returned | Left | Answered | RequestLost | Problem
+Event = (
+    Joined | Listed | Inventoried | Reported | Output | WorkloadChanged | Text | Away | Returned | Left | Answered | RequestLost | Problem
+)
 
 
 # -- requests
@@ -305,7 +360,12 @@ class Reboot:
     delay_ms: int = 0
 
 
-Request = StartWorkload | StopWorkload | RemoveWorkload | Reboot
+@dataclass(frozen=True, slots=True)
+class ReadStats:
+    """Of readings, those that fit one answer."""
+
+
+Request = StartWorkload | StopWorkload | RemoveWorkload | Reboot | ReadStats
 
 
 @dataclass(slots=True)
@@ -340,7 +400,12 @@ class DeviceProtocol(Protocol):
         ...
 
     def data_to_send(self, now: float) -> bytes:
-        """What to write next, at most about two frames; call again after it was written until it is empty."""
+        """What to write next, at most about two frames; call again after it was written until is_drained."""
+        ...
+
+    @property
+    def is_drained(self) -> bool:
+        """data_to_send has told everything: it has nothing more until something else is called."""
         ...
 
     def events(self) -> list[Event]:

@@ -26,7 +26,7 @@ from transports.blocking import BlockingCalls
 from transports.discovery.facts import PortFacts
 from transports.discovery.places import PathPlace, Place
 from transports.discovery.sysfs import port_of_device
-from transports.errors import LinkError, LinkTimeout
+from transports.errors import LinkError, LinkLost, LinkTimeout
 from transports.latency import set_latency_timer
 from transports.line_errors import read_line_errors
 from transports.link import MAX_READ_BYTES, LineErrors
@@ -49,6 +49,8 @@ RESET_DEADLINE_S: Final = 2.0
 """Two requests to the adapter and the hold between them."""
 MAX_BUFFERED_BYTES: Final = 1 << 20
 """Received and not yet taken."""
+FULL_READ_BYTES: Final = 4095
+"""What one read of a tty returns at most; then there may be more."""
 DEFAULT_SETTINGS: Final = PortSettings()
 
 
@@ -103,7 +105,7 @@ class SerialLinkOpener:
         port, self._port = await self._calls.run(
             "open", lambda: self._open_port(path), deadline_s=self._open_deadline_s, undo=lambda opened: opened[0].release()
         )
-        stream = SerialStream(self.name, port.write_some, self._max_buffered_bytes)
+        stream = SerialStream(self.name, port.write_some, port.read_gathered, self._max_buffered_bytes)
         port.when_lost = stream.lose
         transport, _ = await serial_asyncio.connection_for_serial(asyncio.get_running_loop(), lambda: stream, port)
         stream.attach(transport)
@@ -147,11 +149,17 @@ class SerialLink:
     async def receive(self, max_bytes: int = MAX_READ_BYTES) -> bytes:
         return await self._stream.receive(max_bytes)
 
+    async def deliver(self, received: Callable[[bytes], float | None]) -> None:
+        await self._stream.deliver(received)
+
     async def send(self, data: bytes) -> None:
         await self._stream.send(data)
 
-    def coalesce(self, pause_s: float) -> None:
-        self._stream.coalesce(pause_s)
+    def send_now(self, data: bytes) -> int:
+        return self._stream.send_now(data)
+
+    def end_rest(self) -> None:
+        self._stream.end_rest()
 
     def line_errors(self) -> LineErrors | None:
         return self._port.line_errors()
@@ -161,6 +169,8 @@ class SerialLink:
         steps = steps_of_reset(self._port.settings.lines)
         if not steps:
             raise LinkError(f"{self._name}: modemLines: {self._port.settings.modem_lines} is no way to reset a board")
+        if self._is_closing:
+            raise LinkLost(f"{self._name}: closed")
         with anyio.CancelScope(shield=True):  # half a reset holds the board for ever
             await self._calls.run("reset", lambda: self._port.step(steps), deadline_s=RESET_DEADLINE_S)
 
@@ -261,17 +271,28 @@ class _Port(serial.Serial):  # type: ignore[misc]  # pyserial has no types
     def write_timeout(self, _: float | None) -> None: ...
 
     def read(self, size: int = 1) -> bytes:
-        """What there is, without select() (which fails above descriptor 1023) and more than the 1 KiB that the engine asks for."""
+        """All that a tty gives at once, not the 1 KiB that the engine asks for; and without select(), which fails above descriptor 1023."""
+        data = self._read()
+        if data == b"":
+            self.when_lost("hung up", None)
+        return data or b""
+
+    def read_gathered(self) -> bytes:
+        """The same without having been told that there is something: to read nothing then means nothing."""
+        data = last = self._read() or b""
+        while len(last) == FULL_READ_BYTES and len(data) < MAX_READ_BYTES:
+            last = self._read() or b""
+            data += last
+        return data
+
+    def _read(self) -> bytes | None:
         try:
-            data = os.read(self.fd, MAX_READ_BYTES)
+            return os.read(self.fd, FULL_READ_BYTES)
         except (BlockingIOError, InterruptedError):
-            return b""
+            return None
         except OSError as error:
             self.when_lost(reason_of_loss(error), error)
-            return b""
-        if not data:
-            self.when_lost("hung up", None)
-        return data
+            return None
 
     def write(self, data: bytes) -> int:
         """As much as the kernel takes. Raises BlockingIOError, on which the engine keeps data: after a loss it is aborted already."""

@@ -13,8 +13,15 @@ class DeviceSink(Protocol):
     Nothing here may block the event loop.
     """
 
-    async def store(self, device: str, output: Output) -> None:
-        """Return only when output.items and then output.checkpoint are stored; the supervisor acknowledges after that."""
+    def store(self, device: str, output: Output) -> bool:
+        """Return only when output.items and then output.checkpoint are stored; the supervisor acknowledges after that. Memory only.
+
+        True: something follows from it; the supervisor settles that before it tells anything else.
+        """
+        ...
+
+    async def settle(self, device: str) -> None:
+        """Do what follows from what was stored last."""
         ...
 
     async def happened(self, device: str, event: Event) -> None:

@@ -70,11 +70,12 @@ def _apply(root: Path) -> None:
 
 def _check(root: Path) -> int:
     findings = list(_of_files(root))
-    devices: list[Device] = []
+    is_installed = not findings
+    devices = parse(udev_programs.database()) if root == Path("/") else []
     if root == Path("/"):
-        devices = parse(udev_programs.database())
-        # Before the rules are there, every port would lack everything.
-        findings += list(_of_machine()) if findings else [*_of_machine(), *find(devices, dict(_states(devices)))]
+        findings += _of_machine()
+    if is_installed:  # before that, every port would lack everything
+        findings += find(devices, dict(_states(devices)))
     ports = [[device.node, device.chip or "-", ", ".join(device.names) or "-"] for device in devices if device.is_port]
     if ports:
         sys.stdout.write(aligned(["PORT", "CHIP", "NAMES"], sorted(ports)))

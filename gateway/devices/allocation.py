@@ -61,7 +61,8 @@ def choose(devices: Sequence[DeviceView], claims: Claims, container: str, pod_de
     own = set(pod_devices.values())
     if request:
         class_name = next(iter(request))
-        return _of_class([device for device in candidates if device.class_name == class_name], class_name, own, claims.device)
+        candidates = [device for device in candidates if device.class_name == class_name]
+        return _of_class(candidates, class_name, own, claims.device, _needed(claims, class_name, pod_devices))
     return _without_request(candidates, own)
 
 
@@ -69,17 +70,27 @@ def _request(claims: Claims, container: str) -> Mapping[str, int]:
     return {name: count for name, count in claims.containers.get(container, {}).items() if count}
 
 
-def _of_class(candidates: Sequence[DeviceView], class_name: str, own: Set[str], selected: str | None) -> str:
+def _needed(claims: Claims, class_name: str, pod_devices: Mapping[str, str]) -> int:
+    """Slots of the class that the pod does not have yet: for all of its containers or for none, as an admission counts them."""
+    without = [name for name in claims.containers if name not in claims.inits and name not in pod_devices]
+    return max(1, sum(class_name in _request(claims, name) for name in without))
+
+
+def _of_class(candidates: Sequence[DeviceView], class_name: str, own: Set[str], selected: str | None, needed: int) -> str:
     if not candidates:
         raise StartRefused("CreateContainerConfigError", f"no device here is of class {class_name}")
     free = [device for device in candidates if device.free > 0]
-    if not free and selected is not None:
-        raise StartRefused("DeviceBusy", f"device {selected}, which the pod selects, has no free slot")
-    if not free:
-        if sum(device.used - device.ending for device in candidates) >= sum(device.slots for device in candidates):
-            raise AdmissionRejected(f"OutOfwirelet.dev/{class_name}", f"Node didn't have enough resource: wirelet.dev/{class_name}")
-        raise StartRefused("DeviceBusy", f"every slot of class {class_name} is held by pods that are ending, or dirty")
-    return _best(free, own)
+    if sum(device.free for device in free) >= needed:
+        return _best(free, own)
+    if selected is not None:
+        raise StartRefused("DeviceBusy", f"device {selected}, which the pod selects, has no free slot for each container that requests one")
+    used, slots = sum(device.used for device in candidates), sum(device.slots for device in candidates)
+    if used - sum(device.ending for device in candidates) + needed > slots:
+        resource = f"wirelet.dev/{class_name}"
+        # InsufficientResourceError in pkg/kubelet/lifecycle/predicate.go
+        text = f"Node didn't have enough resource: {resource}, requested: {needed}, used: {used}, capacity: {slots}"
+        raise AdmissionRejected(f"OutOf{resource}", text)
+    raise StartRefused("DeviceBusy", f"every slot of class {class_name} is held by pods that are ending, or dirty")
 
 
 def _without_request(candidates: Sequence[DeviceView], own: Set[str]) -> str:

@@ -43,10 +43,12 @@ class Attribution:
         spans.sort(key=lambda span: span[0])
         del spans[:-MAX_SPANS_PER_SLOT]
 
-    def begun_at(self, slot: int) -> int:
-        """Where the newest span of slot begins: it owns everything from there on, until another one is learnt."""
+    def next_begin(self, slot: int, offset: int) -> int | None:
+        """Where the first span of slot after offset begins; None when the one at offset is the newest."""
         spans = self._spans.get(slot)
-        return spans[-1][0] if spans else 0
+        if not spans or spans[-1][0] <= offset:
+            return None
+        return next(start_off for start_off, _ in spans if start_off > offset)
 
     def owner(self, slot: int, offset: int) -> Run | None:
         """Whose the record of slot at offset is, or None if nobody told."""

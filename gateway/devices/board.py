@@ -15,7 +15,7 @@ from gateway.devices.node_names import without_nodes
 from gateway.devices.output import DeviceOutput
 from gateway.devices.steadiness import Steadiness
 from transports.discovery.facts import PortFacts
-from transports.protocol import Inventory, Request, WorkloadStatus
+from transports.protocol import DeviceStats, Inventory, Request, WorkloadStatus
 
 
 class Requester(Protocol):
@@ -90,6 +90,11 @@ class Board:
     """Sessions that began: an answer from another one than the newest says nothing about now."""
     inventory: Inventory | None = None
     """Of this boot; None until it was told."""
+    tells_stats: bool = False
+    stats: DeviceStats | None = None
+    """Of this boot, as it last told them when it was asked."""
+    stats_at: float | None = None
+    """Loop time."""
     boot_id: int = 0
     """0 before the first session."""
     boot_off: int = 0

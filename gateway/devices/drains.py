@@ -55,11 +55,12 @@ class Drains:
             with anyio.move_on_after(None if deadline is None else max(0.0, deadline - self._loop_time())):
                 await self._wake.wait()
 
-    def __contains__(self, run: RunKey) -> bool:
-        return run in self._drains
+    def is_waiting(self, board: Board) -> bool:
+        """Ends of runs on this board wait for its log."""
+        return bool(self._drains) and any(device == board.name for device, _, _ in self._drains)
 
     async def begin(self, board: Board, run: RunKey, end: Exit, end_off: int) -> None:
-        """The run's log ends at end_off of the board's current epoch. Repeated news of the same end change nothing."""
+        """The run's log ends at end_off of the board's current epoch. Only the first news of its end counts."""
         self._drains.setdefault(run, _Drain(end, end_off, self._loop_time()))
         await self.moved(board)
         self._wake.set()

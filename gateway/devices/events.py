@@ -30,6 +30,7 @@ from transports.errors import TransportError
 from transports.protocol import (
     ANOTHER_DEVICE,
     BAUD_MISMATCH,
+    OUTPUT_HELD,
     Answered,
     Away,
     Event,
@@ -40,6 +41,7 @@ from transports.protocol import (
     Output,
     Problem,
     RemoveWorkload,
+    Reported,
     Request,
     RequestLost,
     Returned,
@@ -54,7 +56,7 @@ _logger = logging.getLogger(__name__)
 
 SWAPPED: Final = "DeviceSwapped"
 """Reason of an event: another board answers than before, or than is meant."""
-FAULTS: Final = {BAUD_MISMATCH: BAUD_MISMATCH, ANOTHER_DEVICE: SWAPPED}
+FAULTS: Final = {BAUD_MISMATCH: BAUD_MISMATCH, OUTPUT_HELD: OUTPUT_HELD, ANOTHER_DEVICE: SWAPPED}
 """Problems that are worth an event; the others come and go, and stand in the condition."""
 
 
@@ -91,11 +93,14 @@ class DeviceEvents:
 
     # -- DeviceSink
 
-    async def store(self, device: str, output: Output) -> None:
+    def store(self, device: str, output: Output) -> bool:
         board = self._boards[device]
         board.last_seen_s = self._wall_clock()
         board.output.store(output)
-        await self._drains.moved(board)
+        return self._drains.is_waiting(board)
+
+    async def settle(self, device: str) -> None:
+        await self._drains.moved(self._boards[device])
 
     async def link_changed(self, device: str, error: Exception | None) -> None:
         board = self._boards[device]
@@ -132,6 +137,8 @@ class DeviceEvents:
             case Inventoried():
                 board.inventory = event.inventory
                 self._book.slots.room_is_made()
+            case Reported():
+                board.stats, board.stats_at = event.stats, self._loop_time()
             case WorkloadChanged():
                 await self.status(board, event.status)
             case Left():
@@ -150,7 +157,7 @@ class DeviceEvents:
             case Output() | Answered() | RequestLost():
                 raise AssertionError("outputs go to store, answers to their caller")
         board.touch()
-        if not isinstance(event, WorkloadChanged | Text):  # those say nothing about the device itself
+        if not isinstance(event, WorkloadChanged | Text | Reported):  # those say nothing about the device itself
             self.fleet_changed()
 
     # -- statuses
@@ -196,7 +203,7 @@ class DeviceEvents:
         if event.epoch != board.output.epoch:
             await self._drains.epoch_ended(board)
         if event.boot_id != board.boot_id:
-            board.inventory = None
+            board.inventory = board.stats = board.stats_at = None
             if board.has_ever_listed:
                 _tell(board, logging.INFO, "device restarted", why=exits.of_reboot(event.reset_cause).message)
         board.output.begin_epoch(event.epoch)
@@ -204,6 +211,7 @@ class DeviceEvents:
         if board.joins and board.steadiness.restarted(self._loop_time()) and self._tasks is not None:
             _logger.warning("device restarts in a loop; told again when it has ended", extra={"device": board.name})
             self._tasks.start_soon(self._until_steady, board)
+        board.tells_stats = event.tells_stats
         board.has_session = True
         board.joins += 1
         board.boots += event.new_boot
@@ -246,8 +254,8 @@ class DeviceEvents:
     async def _absent(self, board: Board, entry: Entry) -> None:
         """A run that the device does not have (any more)."""
         is_intent, is_same_boot = entry.state == AttemptState.INTENDED.value, entry.boot_id == board.boot_id
-        if entry.run in self._drains or (is_intent and is_same_boot):
-            return  # its log is on the way; or it never started, and the same attempt may be sent again
+        if is_intent and is_same_boot:
+            return  # it never started, and the same attempt may be sent again
         told = exits.VANISHED if is_same_boot else exits.of_reboot(board.reset_cause)
         known = self._known.boards.get(board.name)
         if board.swapped_boot == board.boot_id and known is not None:

@@ -22,6 +22,7 @@ from gateway.devices.ledger import Ledger
 from gateway.devices.output import DeviceOutput
 from gateway.devices.runbook import RunBook
 from gateway.devices.runs import Runs, is_live
+from gateway.devices.stats import refresh_stats
 from gateway.devices.unused_ports import UnusedPorts
 from gateway.devices.workloads import DeviceWorkloads
 from gateway.logs.checkpoint import CheckpointFile, checkpoint_path
@@ -112,6 +113,15 @@ class Fleet:
     def line_errors(self) -> Mapping[str, LineErrors]:
         """device -> what its UARTs counted since the gateway began; only devices behind one that counts."""
         return {device.name: errors for device in self._devices if (errors := device.line_errors) is not None}
+
+    async def refresh_stats(self) -> None:
+        """Ask the devices that tell stats for them, unless they did just now."""
+        await refresh_stats(self.boards.values(), self._loop_time)
+
+    def alone_on(self, device: str) -> tuple[PodUid, str] | None:
+        """(pod, container) that has the whole device for itself: what the device uses is what it uses."""
+        board, live = self.boards[device], self._book.runs.live_on(device)
+        return (PodUid(live[0].uid), live[0].container) if board.slots == len(live) == 1 else None
 
     def slots_used(self, device: str) -> int:
         return self._book.slots.usage(device)[0]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.logs.record import gap_entry
+from gateway.logs.block import Block
+from gateway.logs.record import Entry, gap_entry
 from gateway.logs.store import AttemptKey, LogStore
 
 
@@ -13,7 +14,7 @@ def hand_over_log(logs: LogStore, old: AttemptKey, new: AttemptKey) -> None:
         return
     if (ring := log.ring) is not None:
         lost = ring.lost_before_oldest()
-        entries = [gap_entry(lost)] if lost is not None else []
+        entries: list[Entry | Block] = [gap_entry(lost)] if lost is not None else []
         entries += ring.entries()
         logs.append(new, entries)
     if log.closed:

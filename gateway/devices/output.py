@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from gateway.devices.attribution import Attribution, Run
 from gateway.devices.ledger import Entry as RunEntry
 from gateway.devices.runs import Runs
+from gateway.logs.block import Block
 from gateway.logs.checkpoint import CheckpointFile, SavedCheckpoint
 from gateway.logs.record import Entry, GapCause, Stream, gap_entry, text_entries
 from gateway.logs.record import Gap as LogGap
 from gateway.logs.store import AttemptKey, DeviceKey, LogStore
-from transports.protocol import DEVICE_SLOT, Checkpoint, ClockSample, Gap, Output, Record, RecordKind
+from transports.protocol import DEVICE_SLOT, Checkpoint, ClockSample, Gap, Lines, Output, Record, RecordKind
+from transports.wire.lines import split_lines
 
 _STREAMS: Final = {
     RecordKind.STDOUT: (Stream.STDOUT, False),
@@ -37,7 +39,7 @@ def boot_clock_ns() -> int:
 
 def boot_clock_minus_loop_ns() -> int:
     """What to add to the loop's clock to get CLOCK_BOOTTIME; they drift apart only while the machine sleeps."""
-    return boot_clock_ns() - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
 class DeviceOutput:
@@ -74,9 +76,7 @@ class DeviceOutput:
     def saved(self) -> Checkpoint | None:
         """What the protocol core starts from."""
         value = self._checkpoint.value
-        if value is None:
-            return None
-        return Checkpoint(value.boot_id, value.epoch, value.expected, value.tail, value.sid, value.uptime_ms)
+        return None if value is None else Checkpoint(*value)
 
     def begin_epoch(self, epoch: int) -> None:
         """A session of this epoch began; offsets of another one mean nothing any more."""
@@ -89,30 +89,23 @@ class DeviceOutput:
         if output.epoch != self.epoch:
             self.begin_epoch(output.epoch)
         base_ns = int(output.clock.now * 1e9) + self._clock_offset_ns()
-        batches: dict[RingKey, list[Entry]] = {}
-        newest: dict[int, list[Entry]] = {}
-        """slot -> the batch of its newest run: thousands of lines a second find their log here."""
-        uptime_ms = stamp_ns = -1
+        batches: dict[RingKey, list[Entry | Block]] = {}
         for item in output.items:
-            if isinstance(item, Gap):
+            if isinstance(item, Lines):
+                begin = self.attribution.next_begin(item.slot, item.offset)
+                for lines in (item,) if begin is None or begin >= item.end else self._of_each_run(item):
+                    stamp_ns = _stamp_ns(lines.uptime_ms, output.clock, base_ns)
+                    self._put(lines.slot, lines.offset, Block(stamp_ns, lines, output.epoch), batches)
+            elif isinstance(item, Gap):
                 self._sort_gap(item, output.epoch, batches)
-                continue
-            if item.uptime_ms != uptime_ms:
-                uptime_ms, stamp_ns = item.uptime_ms, _stamp_ns(item.uptime_ms, output.clock, base_ns)
-            batch = newest.get(item.slot)
-            if batch is not None and item.kind in _STREAMS and item.start is None and item.lost is None:
-                stream, partial = _STREAMS[item.kind]
-                batch.append(Entry(stamp_ns, stream, item.data, partial, output.epoch, item.end))
-                self._last_stamp_ns = stamp_ns
-            elif (batch := self._sort_record(item, output.epoch, stamp_ns, batches)) is None:
-                newest.pop(item.slot, None)
-            elif item.offset >= self.attribution.begun_at(item.slot):
-                newest[item.slot] = batch
+            else:
+                self._sort_record(item, output.epoch, _stamp_ns(item.uptime_ms, output.clock, base_ns), batches)
         served = self._logs.served
         for key, entries in batches.items():
             self._logs.append(key, entries)
         self.is_followed = self._logs.served != served
-        self._save(output.checkpoint)
+        self._checkpoint.save(SavedCheckpoint(*output.checkpoint))
+        self.stored = output.checkpoint.expected
 
     def text(self, data: bytes, stamp_ns: int | None = None) -> None:
         """Console text beside frames, and the gateway's own notes: into the device's ring."""
@@ -132,11 +125,19 @@ class DeviceOutput:
             if entry.epoch == epoch and entry.slot is not None and entry.start_off is not None:
                 self.attribution.learn(entry.slot, entry.start_off, Run(entry.wid, entry.gen))
 
-    def _sort_record(self, record: Record, epoch: int, stamp_ns: int, batches: dict[RingKey, list[Entry]]) -> list[Entry] | None:
-        """The batch into which the record went."""
+    def _of_each_run(self, lines: Lines) -> Iterator[Lines]:
+        """Runs whose start record is not in the stream may begin between two of the lines."""
+        rest: Lines | None = lines
+        while rest is not None:
+            begin = self.attribution.next_begin(rest.slot, rest.offset)
+            piece, rest = split_lines(rest, rest.end if begin is None else begin)
+            if piece is not None:
+                yield piece
+
+    def _sort_record(self, record: Record, epoch: int, stamp_ns: int, batches: dict[RingKey, list[Entry | Block]]) -> None:
         if record.start is not None:
             self.attribution.learn(record.slot, record.offset, Run(*record.start))
-            return None
+            return
         if record.lost is not None:
             records, size_bytes, reason = record.lost
             gap = LogGap(records, size_bytes, _cause(reason), self._last_stamp_ns or stamp_ns, stamp_ns)
@@ -146,11 +147,12 @@ class DeviceOutput:
             stream, partial = _STREAMS[record.kind]
             entry = Entry(stamp_ns, stream, record.data, partial, epoch, record.end)
         else:
-            return None
-        self._last_stamp_ns = stamp_ns
-        batch = batches.setdefault(self._owner(record.slot, record.offset), [])
-        batch.append(entry)
-        return batch
+            return
+        self._put(record.slot, record.offset, entry, batches)
+
+    def _put(self, slot: int, offset: int, entry: Entry | Block, batches: dict[RingKey, list[Entry | Block]]) -> None:
+        self._last_stamp_ns = entry.stamp_ns
+        batches.setdefault(self._owner(slot, offset), []).append(entry)
 
     def _owner(self, slot: int, offset: int) -> RingKey:
         if slot != DEVICE_SLOT:
@@ -160,7 +162,7 @@ class DeviceOutput:
                 return _key(entry)
         return self._own
 
-    def _sort_gap(self, gap: Gap, epoch: int, batches: dict[RingKey, list[Entry]]) -> None:
+    def _sort_gap(self, gap: Gap, epoch: int, batches: dict[RingKey, list[Entry | Block]]) -> None:
         """Lost bytes of the stream may be of any run on the device, so each run's log names the gap.
 
         It ends now, when it is learnt: the bytes themselves had stamps that nobody will see.
@@ -182,19 +184,6 @@ class DeviceOutput:
 
     def _keys(self, runs: Iterable[RunEntry]) -> list[RingKey]:
         return [_key(run) for run in runs] or [self._own]
-
-    def _save(self, checkpoint: Checkpoint) -> None:
-        self._checkpoint.save(
-            SavedCheckpoint(
-                checkpoint.boot_id,
-                checkpoint.epoch,
-                checkpoint.expected,
-                checkpoint.tail,
-                checkpoint.sid,
-                checkpoint.uptime_ms,
-            )
-        )
-        self.stored = checkpoint.expected
 
 
 def _key(run: RunEntry) -> AttemptKey:

@@ -118,6 +118,12 @@ class KubeApi:
         return str(self._requests.configuration.host)
 
     @property
+    def key_file(self) -> Path | None:
+        """The file of the private key; None when the kubeconfig itself holds it, or when there is none."""
+        name = self._requests.configuration.key_file
+        return Path(name) if name and Path(name).exists() else None
+
+    @property
     def is_writing(self) -> bool:
         """A write is under way."""
         return self._writes.borrowed_tokens > 0
@@ -321,9 +327,20 @@ def _open_clients(kubeconfig: str | None, user_agent: str) -> tuple[ApiClient, A
         clients = ApiClient(configuration=configuration), ApiClient(configuration=copy.copy(configuration))
     except Exception as error:  # the loader has no error tree: a wrong file ends in KeyError, TypeError, YAMLError, SSLError ...
         raise ConfigError([(where, f"cannot be used: {_in_one_line(error)}")]) from error
+    finally:
+        _remove_copies()
     for client in clients:
         client.user_agent = user_agent
     return clients
+
+
+def _remove_copies() -> None:
+    """The loader copies keys that a kubeconfig holds into the temporary directory and removes them at an ordinary exit. They have been read
+    by now, and a killed gateway would leave the node's key on the disk each time."""
+    from kubernetes.aio.config import kube_config
+
+    # Private, and the only thing that makes the loader forget their names too; its absence fails every test that connects.
+    kube_config._cleanup_temp_files()  # type: ignore[no-untyped-call]  # the package is annotated in part
 
 
 def _in_one_line(error: Exception) -> str:

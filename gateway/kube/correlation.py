@@ -124,7 +124,7 @@ class Correlator:
         return EventWrite(event, written.name, written.count, written.first_s, now_s)
 
     def _aggregate(self, event: Event, now_s: float) -> tuple[Event, tuple[object, ...]]:
-        key = (event.involved, event.kind, event.reason)
+        key = (*_whose(event), event.reason)
         similar = self._similar.get(key)
         if similar is None or now_s - similar.last_s > SIMILAR_INTERVAL_S:
             similar = _Similar()
@@ -132,12 +132,12 @@ class Correlator:
         similar.last_s = now_s
         self._similar.put(key, similar)
         if len(similar.messages) < MAX_SIMILAR:
-            return event, (*key, event.message)
+            return event, (*key, event.involved.field_path, event.message)
         similar.messages.pop()
         return Event(event.involved, event.kind, event.reason, clean(COMBINED + event.message)), key
 
     def _accept(self, event: Event, now_s: float) -> bool:
-        key = (event.involved, event.kind)
+        key = _whose(event)
         bucket = self._buckets.get(key) or _Bucket(BURST, now_s)
         bucket.tokens = min(BURST, bucket.tokens + max(0.0, now_s - bucket.at_s) * REFILL_PER_S)
         bucket.at_s = now_s
@@ -151,6 +151,12 @@ class Correlator:
         """As client-go names them; the stamp is made unique, because several events happen in one tick of a coarse clock."""
         self._last_stamp_ns = max(self._last_stamp_ns + 1, int(now_s * 1e9))
         return f"{involved[:200].rstrip('.-')}.{self._last_stamp_ns:x}"
+
+
+def _whose(event: Event) -> tuple[str, ...]:
+    """All containers of a pod are one object here."""
+    involved = event.involved
+    return (involved.api_version, involved.kind, involved.namespace, involved.name, involved.uid, event.kind)
 
 
 def clean(text: str) -> str:

@@ -21,7 +21,7 @@ from gateway.kube.reference_reader import ReferenceReader
 from gateway.kube.references import Reference, ReferenceKind
 from gateway.kube.reflector import Reflector
 from gateway.kube.slim import slim_pod
-from gateway.kube.status import status_patch
+from gateway.kube.status import is_overtaken, status_patch
 from gateway.kube.store import Added, Change, Deleted, Store, Synced, uid_of
 from gateway.pods.seams import JsonObject, PodUid, SourceUnavailable
 
@@ -70,6 +70,11 @@ class KubePodSource:
         """The answer to our own write is the newest version of the pod."""
         self._store.confirm(pod)
 
+    def look_again(self, uid: PodUid) -> None:
+        """An answer said more of this pod than the watch will."""
+        for changed in self._subscribers:
+            changed(uid)
+
     def forget(self, uid: PodUid) -> None:
         """The server said that this pod is gone; the watch will say it too."""
         self._tell(self._store.forget(uid))
@@ -97,9 +102,7 @@ class KubePodSource:
                 self._references.named(change.object)
             elif isinstance(change, Deleted):
                 self._references.unnamed(change.object)
-            uid = PodUid(uid_of(change.object))
-            for changed in self._subscribers:
-                changed(uid)
+            self.look_again(PodUid(uid_of(change.object)))
 
 
 class KubeStatusSink:
@@ -118,7 +121,10 @@ class KubeStatusSink:
         if patch is None:
             return
         try:
-            self._source.confirm(await self._api.patch(f"{_path(pod)}/status", patch, PatchKind.STRATEGIC))
+            answer = await self._api.patch(f"{_path(pod)}/status", patch, PatchKind.STRATEGIC)
+            self._source.confirm(answer)
+            if is_overtaken(newest, answer, status):
+                self._source.look_again(PodUid(uid_of(pod)))
         except NotFound:
             self._source.forget(PodUid(uid_of(pod)))
         except Unprocessable as error:

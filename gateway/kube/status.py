@@ -69,6 +69,22 @@ def status_patch(pod: JsonObject, wanted: JsonObject) -> JsonObject | None:
     return {"metadata": metadata, "status": changes}
 
 
+_OF_OTHERS: Final = ("deletionTimestamp", "deletionGracePeriodSeconds", "generation")
+"""Of the metadata: a delete, a shorter grace, another image."""
+
+
+def is_overtaken(known: JsonObject, answer: JsonObject, wanted: JsonObject) -> bool:
+    """The answer to a PATCH shows more than that PATCH: somebody wrote between the version that was known and this one (a delete, the node
+    lifecycle controller, the pod garbage collector), and the watch will tell nothing newer than the answer."""
+    if any(known["metadata"].get(name) != answer["metadata"].get(name) for name in _OF_OTHERS):
+        return True
+    told = answer.get("status") or {}
+    if told.get("phase") != wanted.get("phase"):
+        return True
+    statuses = {condition.get("type"): condition.get("status") for condition in told.get("conditions") or ()}
+    return any(statuses.get(condition["type"]) != condition.get("status") for condition in wanted.get("conditions") or ())
+
+
 class _Same:
     pass
 

@@ -10,10 +10,9 @@ import mmap
 import os
 import struct
 import zlib
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 SLOT_BYTES: Final = 2048
 
@@ -26,9 +25,8 @@ MAX_TAIL_BYTES: Final = SLOT_BYTES - _FIXED.size - _CRC.size
 """A tail is half a record; records are at most 1 KiB."""
 
 
-@dataclass(frozen=True, slots=True)
-class SavedCheckpoint:
-    """The fields of transports.protocol.Checkpoint, which this package does not know."""
+class SavedCheckpoint(NamedTuple):
+    """The fields of transports.protocol.Checkpoint, in its order."""
 
     boot_id: int
     epoch: int

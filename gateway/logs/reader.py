@@ -18,6 +18,7 @@ from gateway.logs.clock import Clock
 from gateway.logs.render import Renderer
 from gateway.logs.ring import Cursor, Ring
 from gateway.logs.store import Log, LogKey, LogStore
+from gateway.logs.tail import last_lines
 
 PIECE_BYTES: Final = 64 * 1024
 """What one piece holds at most, about; small pieces cost the server more than they help."""
@@ -102,7 +103,7 @@ class _Reading:
         if tail_lines is None:
             self._cursor = ring.oldest()
         else:
-            tail = ring.last_lines(tail_lines)
+            tail = last_lines(ring, tail_lines)
             self._cursor = tail.cursor
             self._renderer.skipped.update(tail.unfinished)
             if tail.lines == tail_lines:

@@ -16,6 +16,8 @@ RECORD_HEADER: Final = struct.Struct("<HBBIqQ")
 
 FLAG_PARTIAL: Final = 1
 FLAG_GAP: Final = 2
+FLAG_LINES: Final = 4
+"""The data is a block of lines (block.py); FLAG_PARTIAL then says that pieces of lines are among them."""
 
 MAX_DATA_BYTES: Final = 16 * 1024
 """Longer data is cut into partial entries: a quarter of the smallest ring, far above a device's 1 KiB records."""
@@ -79,6 +81,19 @@ class Entry(NamedTuple):
     epoch: int = 0
     offset_end: int = 0
     gap: bool = False
+
+    @property
+    def line_count(self) -> int:
+        """Of lines, as a block has many."""
+        return 1
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.data)
+
+
+RawRecord = tuple[int, int, int, bytes]
+"""(stamp_ns, stream, flags, data): what readers get; a plain tuple because of their number."""
 
 
 class Gap(NamedTuple):

@@ -11,8 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.logs.record import FLAG_GAP, FLAG_PARTIAL, Gap, unpack_gap
-from gateway.logs.ring import RawRecord
+from gateway.logs.record import FLAG_GAP, FLAG_PARTIAL, Gap, RawRecord, unpack_gap
 
 GAP_MARK: Final = b"--- wirelet gap:"
 

@@ -7,25 +7,26 @@ The memory is a mapped file in production, so whatever was committed survives a 
     128   state slot 0: where the records lie, what was dropped, how far the source got
     256   state slot 1
     512   the owner's key
-    1024  records, each contiguous and aligned to 8
+    1024  records, each contiguous and aligned to 8: an entry, or a block of many lines
 
 Nothing that the counting slot describes is ever overwritten: dropping is committed before the dropped bytes are, appended records
 before the slot that shows them, and a commit is the store of one word. A kill between any two bytes leaves whole records only.
 
-The ring refuses what it holds already: an entry with an epoch and an offset that is not beyond the last one of that epoch is a
-resend after a kill. It never blocks and never raises for a full ring; the oldest records go, and are counted.
+The ring refuses what it holds already: a line with an epoch and an offset that is not beyond the last one of that epoch is a resend after
+a kill. It never blocks and never raises for a full ring; the oldest records go. Whatever is counted here is lines: a block has many.
 """
 
 from __future__ import annotations
 
 import struct
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
+from gateway.logs.block import HEAD_BYTES, Block, read_head, reread, unpack
 from gateway.logs.record import (
     FLAG_GAP,
+    FLAG_LINES,
     FLAG_PARTIAL,
     MAX_DATA_BYTES,
     PADDING,
@@ -33,6 +34,7 @@ from gateway.logs.record import (
     Entry,
     Gap,
     GapCause,
+    RawRecord,
     Stream,
     cut,
     pack_gap,
@@ -42,7 +44,7 @@ from gateway.logs.record import (
 HEADER_BYTES: Final = 1024
 MAX_KEY_BYTES: Final = HEADER_BYTES - 514
 
-_MAGIC: Final = b"WLRING01"
+_MAGIC: Final = b"WLRING02"
 _GENERATION_AT: Final = 8
 _SLOT_AT: Final = (128, 256)
 _KEY_AT: Final = 512
@@ -51,9 +53,6 @@ _STATE: Final = struct.Struct("<7Q2qII")
 _FLAG_CLOSED: Final = 1
 _HEADER_SIZE: Final = RECORD_HEADER.size
 
-RawRecord = tuple[int, int, int, bytes]
-"""(stamp_ns, stream, flags, data): what readers get; a plain tuple because of their number."""
-
 
 class RingCorrupt(Exception):
     """The memory does not hold a ring that this version wrote."""
@@ -61,25 +60,34 @@ class RingCorrupt(Exception):
 
 @dataclass(slots=True)
 class Cursor:
-    """A reader's place: before record number `seq` of all ever appended."""
+    """A reader's place: before line number `seq` of all ever appended."""
 
     position: int
     seq: int
     size_bytes: int
-    """Data bytes of all records before."""
+    """Text bytes of all lines before."""
     stamp_ns: int = 0
-    """Of the last record read."""
+    """Of the last line read."""
+    skip: int = 0
+    """Lines of the block at position that are before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """Where the last lines begin."""
+class Header(NamedTuple):
+    """A record of the ring, without its data."""
 
-    cursor: Cursor
-    lines: int
-    """How many there are, at most what was asked for."""
-    unfinished: frozenset[int]
-    """Streams whose next entries belong to a line that began before."""
+    position: int
+    at: int
+    """Of the data, in the memory."""
+    length: int
+    stream: int
+    flags: int
+    epoch: int
+    stamp_ns: int
+    """Of its last line."""
+    end: int
+    line_count: int
+    """Lines."""
+    text_bytes: int
 
 
 def never_grow() -> int:
@@ -147,19 +155,49 @@ class Ring:
             return self.dropped_from_ns
         if not self.records:
             return 0
-        _, _, _, _, stamp_ns, _ = RECORD_HEADER.unpack_from(self._memory, HEADER_BYTES + self._tail)
-        return int(stamp_ns)
+        return self.lines(next(self.walk()))[0][0]
 
-    def append(self, entries: Sequence[Entry]) -> int:
-        """Append what the ring does not hold yet; return how many entries that was. Committed when it returns."""
+    def append(self, entries: Sequence[Entry | Block]) -> int:
+        """Append what the ring does not hold yet; return how many lines that was. Committed when it returns."""
+        first_seq = self.next_seq
+        alone: list[Entry] = []
+        for entry in entries:
+            if isinstance(entry, Entry):
+                alone.append(entry)
+            else:
+                if alone:
+                    self._append_entries(alone)
+                    alone = []
+                self._append_block(entry)
+        if alone:
+            self._append_entries(alone)
+        return self.next_seq - first_seq
+
+    def _append_block(self, block: Block) -> None:
+        stamp_ns, lines, epoch = block
+        if epoch == self.last_epoch and lines.offset < self.last_offset:
+            rest = block.after(self.last_offset)
+            self.duplicates += block.line_count - (rest.line_count if rest is not None else 0)
+            if rest is not None:
+                self._append_block(rest)
+            return
+        length = HEAD_BYTES + len(lines.raw)
+        if length > MAX_DATA_BYTES or length > self._capacity >> 2:
+            self.append(block.pieces(min(MAX_DATA_BYTES, self._capacity >> 2)))
+            return
+        header = RECORD_HEADER.pack(length, Stream.SYSTEM, FLAG_LINES | lines.has_partial, epoch, stamp_ns, lines.end)
+        run = b"".join((header, block.head(), lines.raw, PADDING[-length & 7]))
+        self._commit_run(run, lines.line_count, lines.size_bytes, stamp_ns, epoch, lines.end)
+
+    def _append_entries(self, entries: Sequence[Entry]) -> None:
         pack, padding, flush_at = RECORD_HEADER.pack, PADDING, self._capacity >> 2
         max_data = min(MAX_DATA_BYTES, flush_at)
         parts: list[bytes] = []
-        size = data_bytes = count = appended = 0
+        size = text_bytes = count = 0
         epoch_now, offset_now = self.last_epoch, self.last_offset
         stamp_ns = self.last_stamp_ns
         for entry in entries:
-            stamp_ns, stream, data, partial, epoch, end, gap = entry
+            new_ns, stream, data, partial, epoch, end, gap = entry
             if end:
                 if epoch == epoch_now and end <= offset_now:
                     self.duplicates += 1
@@ -168,23 +206,21 @@ class Ring:
                     data = self._without_overlap(data, end, offset_now)
             length = len(data)
             if length > max_data or size > flush_at:
-                self._commit_run(b"".join(parts), count, data_bytes, stamp_ns, epoch_now, offset_now)
-                parts, size, data_bytes, count = [], 0, 0, 0
+                self._commit_run(b"".join(parts), count, text_bytes, stamp_ns, epoch_now, offset_now)
+                parts, size, text_bytes, count = [], 0, 0, 0
                 if length > max_data:
-                    self.append(cut(entry, max_data))
-                    epoch_now, offset_now = self.last_epoch, self.last_offset
-                    appended += 1
+                    self._append_entries(cut(entry, max_data))
+                    stamp_ns, epoch_now, offset_now = self.last_stamp_ns, self.last_epoch, self.last_offset
                     continue
+            stamp_ns = new_ns
             if end:
                 epoch_now, offset_now = epoch, end
             pad = -length & 7
             parts += (pack(length, stream, partial | gap << 1, epoch, stamp_ns, end), data, padding[pad])
             size += _HEADER_SIZE + length + pad
-            data_bytes += length
+            text_bytes += length
             count += 1
-            appended += 1
-        self._commit_run(b"".join(parts), count, data_bytes, stamp_ns, epoch_now, offset_now)
-        return appended
+        self._commit_run(b"".join(parts), count, text_bytes, stamp_ns, epoch_now, offset_now)
 
     def close(self) -> None:
         """Nothing more will come; remembered in the memory."""
@@ -218,72 +254,59 @@ class Ring:
             return None
         gap = Gap(lost, self.dropped_bytes - cursor.size_bytes, GapCause.READER_TOO_SLOW, cursor.stamp_ns, self.dropped_to_ns)
         cursor.position, cursor.seq, cursor.size_bytes, cursor.stamp_ns = self._tail, self.dropped_records, self.dropped_bytes, gap.to_ns
+        cursor.skip = 0
         return gap
 
     def read(self, cursor: Cursor, max_bytes: int) -> list[RawRecord]:
-        """Records from the cursor on, until about max_bytes of data; moves the cursor. Call overtaken() first."""
-        memory, unpack = self._memory, RECORD_HEADER.unpack_from
-        position = self._tail if cursor.seq <= self.dropped_records else cursor.position
-        turn = self._wrap if self._head < self._tail else -1
+        """Lines from the cursor on, until about max_bytes of text and the end of a block; moves the cursor. Call overtaken() first."""
         found: list[RawRecord] = []
-        taken, room = 0, max_bytes
-        for _ in range(self.next_seq - cursor.seq):
-            if position == turn:
-                position = 0
-            at = HEADER_BYTES + position
-            length, stream, flags, _epoch, stamp_ns, _end = unpack(memory, at)
-            at += _HEADER_SIZE
-            found.append((stamp_ns, stream, flags, bytes(memory[at : at + length])))
-            position += (_HEADER_SIZE + 7 + length) & ~7
-            taken += length
-            room -= length + 1
+        room = max_bytes
+        for header in self.walk(self._tail if cursor.seq <= self.dropped_records else cursor.position):
+            lines, text_bytes = self.lines(header), header.text_bytes
+            if cursor.skip:
+                lines, cursor.skip = lines[cursor.skip :], 0
+                text_bytes = sum(len(data) for _, _, _, data in lines)
+            found += lines
+            cursor.seq += len(lines)
+            cursor.size_bytes += text_bytes
+            cursor.stamp_ns = header.stamp_ns
+            cursor.position = header.position + _padded(header.length)
+            room -= text_bytes + len(lines)
             if room <= 0:
                 break
-        if found:
-            cursor.stamp_ns = found[-1][0]
-        cursor.position = position
-        cursor.seq += len(found)
-        cursor.size_bytes += taken
         return found
 
-    def entries(self) -> Iterator[Entry]:
-        """All records as they were appended, for another ring: that one knows by their offsets what it holds already."""
-        cursor = self.oldest()
-        for _ in range(self.records):
-            position = 0 if cursor.position == self._wrap and self._head < self._tail else cursor.position
-            _, _, _, epoch, _, end = RECORD_HEADER.unpack_from(self._memory, HEADER_BYTES + position)
-            ((stamp_ns, stream, flags, data),) = self.read(cursor, 0)
-            yield Entry(stamp_ns, Stream(stream), data, bool(flags & FLAG_PARTIAL), epoch, end, bool(flags & FLAG_GAP))
-
-    def last_lines(self, count: int) -> Tail:
-        """The place before the last `count` lines, in the order in which they begin.
-
-        A line is an entry and the partial entries of its stream that lead to it; a gap is one, and ends what was unfinished.
-        """
-        memory, unpack = self._memory, RECORD_HEADER.unpack_from
-        tails: deque[tuple[int, int, int, int, frozenset[int]]] = deque(maxlen=count)
-        unfinished = frozenset[int]()
-        position, size, before_ns = self._tail, self.dropped_bytes, self.dropped_to_ns
-        turn = self._wrap if self._head < self._tail else -1
-        for seq in range(self.dropped_records, self.next_seq) if count else ():
+    def walk(self, position: int | None = None) -> Iterator[Header]:
+        """The records from position (None: the oldest) to the newest. Nothing may be appended meanwhile."""
+        memory, unpack_header = self._memory, RECORD_HEADER.unpack_from
+        if position is None:
+            position = self._tail
+        turn = self._wrap if self._head < self._tail and position > self._head else -1
+        while position != self._head or turn >= 0:
             if position == turn:
-                position = 0
-            length, stream, flags, _, stamp_ns, _ = unpack(memory, HEADER_BYTES + position)
-            if flags & FLAG_GAP:
-                unfinished = frozenset()
-            if stream and stream not in unfinished:
-                tails.append((position, seq, size, before_ns, unfinished))
-            if flags & FLAG_PARTIAL:
-                unfinished |= {stream}
-            elif stream in unfinished:
-                unfinished -= {stream}
-            position += (_HEADER_SIZE + 7 + length) & ~7
-            size += length
-            before_ns = stamp_ns
-        if not tails:
-            return Tail(self.newest(), 0, unfinished)
-        position, first_seq, size, before_ns, unfinished = tails[0]
-        return Tail(Cursor(position, first_seq, size, before_ns), len(tails), unfinished)
+                position, turn = 0, -1
+                continue
+            at = HEADER_BYTES + position + _HEADER_SIZE
+            length, stream, flags, epoch, stamp_ns, end = unpack_header(memory, HEADER_BYTES + position)
+            count, text_bytes = read_head(memory, at) if flags & FLAG_LINES else (1, length)
+            yield Header(position, at, length, stream, flags, epoch, stamp_ns, end, count, text_bytes)
+            position += _padded(length)
+
+    def lines(self, header: Header) -> list[RawRecord]:
+        """What a record holds."""
+        data = bytes(self._memory[header.at : header.at + header.length])
+        if header.flags & FLAG_LINES:
+            return unpack(data, header.stamp_ns)
+        return [(header.stamp_ns, header.stream, header.flags, data)]
+
+    def entries(self) -> Iterator[Entry | Block]:
+        """All that the ring holds as it was appended, for another ring: that one knows by their offsets what it holds already."""
+        for _, at, length, stream, flags, epoch, stamp_ns, end, _, _ in self.walk():
+            data = bytes(self._memory[at : at + length])
+            if flags & FLAG_LINES:
+                yield reread(data, stamp_ns, epoch, end)
+            else:
+                yield Entry(stamp_ns, Stream(stream), data, bool(flags & FLAG_PARTIAL), epoch, end, bool(flags & FLAG_GAP))
 
     # -- private
 
@@ -321,13 +344,14 @@ class Ring:
             self._commit()
 
     def _drop_oldest(self) -> None:
-        length, _, _, _, stamp_ns, _ = RECORD_HEADER.unpack_from(self._memory, HEADER_BYTES + self._tail)
         if not self.dropped_records:
-            self.dropped_from_ns = stamp_ns
-        self.dropped_records += 1
-        self.dropped_bytes += length
-        self.dropped_to_ns = stamp_ns
-        self._tail += (_HEADER_SIZE + 7 + length) & ~7
+            self.dropped_from_ns = self.first_stamp_ns
+        at = HEADER_BYTES + self._tail
+        length, _, flags, _, self.dropped_to_ns, _ = RECORD_HEADER.unpack_from(self._memory, at)
+        line_count, text_bytes = read_head(self._memory, at + _HEADER_SIZE) if flags & FLAG_LINES else (1, length)
+        self.dropped_records += line_count
+        self.dropped_bytes += text_bytes
+        self._tail += _padded(length)
         if self._head < self._tail:
             if self._tail == self._wrap:
                 self._tail = 0
@@ -359,12 +383,13 @@ class Ring:
         start = gap.offset
         if not start or gap.size_bytes is None or start >= held_to:
             return data
-        held, cursor = 0, self.oldest()
-        for _ in range(self.records):
-            position = 0 if cursor.position == self._wrap and self._head < self._tail else cursor.position
-            _, _, flags, epoch, _, record_end = RECORD_HEADER.unpack_from(self._memory, HEADER_BYTES + position)
-            held += epoch == self.last_epoch and start < record_end <= held_to and not flags & FLAG_GAP
-            self.read(cursor, 0)
+        held = 0
+        for entry in self.entries():
+            if isinstance(entry, Block):
+                after = entry.after(start) if entry.epoch == self.last_epoch else None
+                held += after.line_count if after is not None else 0
+            else:
+                held += entry.epoch == self.last_epoch and start < entry.offset_end <= held_to and not entry.gap
         records = None if gap.records is None else max(0, gap.records - held)
         return pack_gap(gap._replace(records=records, size_bytes=end - held_to, offset=held_to))
 
@@ -382,10 +407,16 @@ class Ring:
             end = self._wrap if wrapped else self._head
             if position + _HEADER_SIZE > end:
                 raise RingCorrupt(f"record at {position} is cut")
-            length, _, _, _, self.last_stamp_ns, _ = RECORD_HEADER.unpack_from(self._memory, HEADER_BYTES + position)
-            position += (_HEADER_SIZE + 7 + length) & ~7
-            if position > end:
-                raise RingCorrupt(f"record before {position} is cut")
-            seq += 1
-            total += length
+            length, _, flags, _, self.last_stamp_ns, _ = RECORD_HEADER.unpack_from(self._memory, HEADER_BYTES + position)
+            if position + _padded(length) > end or (flags & FLAG_LINES and length < HEAD_BYTES):
+                raise RingCorrupt(f"record at {position} is cut")
+            count, text_bytes = read_head(self._memory, HEADER_BYTES + position + _HEADER_SIZE) if flags & FLAG_LINES else (1, length)
+            position += _padded(length)
+            seq += count
+            total += text_bytes
         return seq, total
+
+
+def _padded(length: int) -> int:
+    """What a record with so much data takes."""
+    return (_HEADER_SIZE + 7 + length) & ~7

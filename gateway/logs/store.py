@@ -8,16 +8,19 @@ as a gap as soon as there is room. Everything here runs on the event loop's thre
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import anyio
 
+from gateway.logs.block import Block
 from gateway.logs.file import SEGMENT_BYTES, RingFile
 from gateway.logs.record import Entry, Gap, GapCause, gap_entry
 from gateway.logs.ring import Ring, RingCorrupt
@@ -25,14 +28,16 @@ from gateway.logs.ring import Ring, RingCorrupt
 DEFAULT_RING_BYTES: Final = 1024 * 1024
 """What one log may grow to: about 10 000 lines of 80 bytes."""
 
+SHORTAGE_S: Final = 15.0
+"""A shortage of memory counts as over when it was not felt for so long: a flood that finds room now and then must not flap."""
+
 _RESERVED_PART: Final = 4
 """One part in so many of the budget is for new rings, so that a firehose cannot starve the next pod."""
 
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptKey:
+class AttemptKey(NamedTuple):
     """One run of one container; gen counts from 1."""
 
     uid: str
@@ -40,8 +45,7 @@ class AttemptKey:
     gen: int
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceKey:
+class DeviceKey(NamedTuple):
     """What a device itself says: its console text and its own log."""
 
     name: str
@@ -112,7 +116,13 @@ class Log:
 class LogStore:
     """The logs in `directory`, which is made, for this user only. budget_bytes bounds the memory of all rings together."""
 
-    def __init__(self, directory: Path, *, budget_bytes: int, ring_bytes: int = DEFAULT_RING_BYTES) -> None:
+    def __init__(
+        self, directory: Path, *, budget_bytes: int, ring_bytes: int = DEFAULT_RING_BYTES, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._now = now
+        self._shortage = ""
+        self._short_until = now()
+        self.shortage_began: Callable[[], None] = lambda: None
         self._directory = directory
         self._budget_segments = max(1, budget_bytes // SEGMENT_BYTES)
         self._ring_bytes = self._whole_segments(ring_bytes)
@@ -128,6 +138,16 @@ class LogStore:
     @property
     def allocated_bytes(self) -> int:
         return self._segments * SEGMENT_BYTES
+
+    @property
+    def shortage(self) -> str:
+        """Why logs could not grow or begin of late, for people; empty when they could."""
+        return self._shortage if self._now() < self._short_until else ""
+
+    @property
+    def shortage_ends_at(self) -> float | None:
+        """On the monotonic clock, if it is not felt again before."""
+        return self._short_until if self.shortage else None
 
     def reopen_all(self) -> None:
         """Take over what the last process left; call once, before anything else. What is no ring is removed and counted."""
@@ -160,18 +180,18 @@ class LogStore:
         else:
             self._limits[uid] = self._whole_segments(ring_bytes)
 
-    def append(self, key: LogKey, entries: Sequence[Entry]) -> None:
+    def append(self, key: LogKey, entries: Sequence[Entry | Block]) -> None:
         """Stored when it returns: what the ring holds already is dropped, the rest is committed. Memory only, after the first time."""
         if not entries:
             return
         log = self._logs.get(key) or self.log(key)
-        if log.is_awaited:
-            self.served += 1
         if log.file is None and not self._open_ring(log):
             self._refuse(log, entries)
         elif log.file is not None:
             log.file.ring.append(entries)
-        log.notify()
+        if log.is_awaited:
+            self.served += 1
+            log.notify()
 
     def close_attempt(self, key: LogKey) -> None:
         """No more output will come: followers end when they have read all."""
@@ -225,13 +245,10 @@ class LogStore:
     def _open_ring(self, log: Log) -> bool:
         while self._segments >= self._budget_segments:
             if not self._evict():
-                self.counters.no_space += 1
+                self._no_space("logs.budget is used up by containers that run")
                 return False
-        path = self._directory / f"{sha256(_pack_key(log.key)).hexdigest()[:32]}.ring"
-        try:
-            file = RingFile.create(path, _pack_key(log.key), self._limit_of(log.key))
-        except OSError as error:
-            self._no_space(error)
+        file = self._create_file(log.key)
+        if file is None:
             return False
         self._adopt(log, file)
         if log.lost is not None:
@@ -240,6 +257,17 @@ class LogStore:
         if log.closed:
             file.ring.close()
         return True
+
+    def _create_file(self, key: LogKey) -> RingFile | None:
+        """None when there is no memory even after the logs of ended containers have gone."""
+        path = self._directory / f"{sha256(_pack_key(key)).hexdigest()[:32]}.ring"
+        while True:
+            try:
+                return RingFile.create(path, _pack_key(key), self._limit_of(key))
+            except OSError as error:
+                self._no_space(f"{self._directory}: {error.strerror}")
+                if error.errno != errno.ENOSPC or not self._evict():
+                    return None
 
     def _adopt(self, log: Log, file: RingFile) -> None:
         log.file = file
@@ -253,7 +281,7 @@ class LogStore:
         try:
             more = file.extend()
         except OSError as error:
-            self._no_space(error)
+            self._no_space(f"{self._directory}: {error.strerror}")
             return 0
         self._segments += bool(more)
         return more
@@ -278,21 +306,25 @@ class LogStore:
         log.file.remove()
         log.file = None
 
-    def _refuse(self, log: Log, entries: Sequence[Entry]) -> None:
-        self.counters.refused_records += len(entries)
+    def _refuse(self, log: Log, entries: Sequence[Entry | Block]) -> None:
+        count = sum(entry.line_count for entry in entries)
+        self.counters.refused_records += count
         before = log.lost or Gap(0, 0, GapCause.NO_SPACE, entries[0].stamp_ns, 0)
-        records = (before.records or 0) + len(entries)
-        size = (before.size_bytes or 0) + sum(len(entry.data) for entry in entries)
+        records = (before.records or 0) + count
+        size = (before.size_bytes or 0) + sum(entry.size_bytes for entry in entries)
         log.lost = before._replace(records=records, size_bytes=size, to_ns=entries[-1].stamp_ns)
 
-    def _no_space(self, error: OSError) -> None:
+    def _no_space(self, why: str) -> None:
         self.counters.no_space += 1
-        if self.counters.no_space == 1:
-            _logger.warning("no memory for logs, oldest records go first", extra={"directory": str(self._directory), "error": str(error)})
+        is_new = not self.shortage
+        self._shortage, self._short_until = why, self._now() + SHORTAGE_S
+        if is_new:
+            _logger.warning("no memory for logs, oldest records go first", extra={"why": why})
+            self.shortage_began()
 
     def _discard(self, path: Path, error: Exception) -> None:
         self.counters.corrupt += 1
-        _logger.warning("a log file is damaged and was removed", extra={"path": str(path), "error": str(error)})
+        _logger.warning("a log file cannot be taken over and was removed", extra={"path": str(path), "error": str(error)})
         path.unlink()
 
 

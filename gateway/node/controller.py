@@ -157,6 +157,10 @@ def _other_owner(node: JsonObject, facts: NodeFacts) -> str | None:
         return f"a kubelet with {runtime}"
     if machine and machine != facts.host.machine_id:
         return f"another machine (machine id {machine})"
+    hardware = str(info.get("systemUUID") or "")
+    # Without one of its own, a machine tells its machine id there.
+    if len({hardware, machine, facts.host.system_uuid, ""}) == 4:
+        return f"another machine with a copy of this one's disk (system uuid {hardware})"
     return None
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from gateway.pods.reservations import Reservations
 from gateway.pods.seams import AdmissionRejected, JsonObject
 from gateway.pods.view import PodView
 
@@ -16,20 +17,25 @@ OS_LABEL: Final = "kubernetes.io/os"
 DEFAULT_OS: Final = "linux"
 
 
-def admit(pod: PodView, node: JsonObject | None) -> None:
-    """Raise AdmissionRejected with the kubelet's reason and message (pkg/kubelet/lifecycle/predicate.go). node is the Node object as it is
-    now; without one (no cluster, or not read yet) only the operating system is looked at."""
+def admit(pod: PodView, node: JsonObject | None, reservations: Reservations) -> None:
+    """Raise AdmissionRejected with the first reason that the kubelet would give, in its words (pkg/kubelet/lifecycle/predicate.go).
+
+    node is the Node object as it is now; without one (no cluster, or not read yet) only the operating system is looked at. Nothing is
+    reserved. The kubelet stops other pods for a critical one; here a critical pod is rejected like any other.
+    """
     labels: Mapping[str, str] = (node or {}).get("metadata", {}).get("labels") or {}
     system = labels.get(OS_LABEL, DEFAULT_OS)
-    selector: Mapping[str, str] = pod.spec.get("nodeSelector") or {}
-    if node is not None and OS_LABEL in selector and selector[OS_LABEL] != system:
+    if pod.labels.get(OS_LABEL, system) != system:  # the pod's label, whatever the kubelet's function is named
         text = f"Failed to admit pod as the `{OS_LABEL}` label doesn't match node label"
         raise AdmissionRejected("PodOSSelectorNodeLabelDoesNotMatch", text)
     if ((pod.spec.get("os") or {}).get("name") or system) != system:
         raise AdmissionRejected("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS")
     if node is None:
         return
-    if not (_has_all(labels, selector) and _is_wanted(pod, node, labels)):
+    allocatable = (node.get("status") or {}).get("allocatable")
+    if allocatable is not None:
+        reservations.check(pod, allocatable)
+    if not (_has_all(labels, pod.spec.get("nodeSelector") or {}) and _is_wanted(pod, node, labels)):
         raise _predicate_failed("NodeAffinity", "node(s) didn't match Pod's node affinity/selector")
     tolerations: Sequence[JsonObject] = pod.spec.get("tolerations") or ()
     for taint in (node.get("spec") or {}).get("taints") or ():

@@ -16,8 +16,10 @@ from gateway.pods.clock import Clock, SystemClock
 from gateway.pods.memory import PodMemory
 from gateway.pods.node import NodeAddresses, NodeLookup
 from gateway.pods.queue import WorkQueue
+from gateway.pods.reservations import Reservations
 from gateway.pods.seams import PodSource, PodUid, SourceUnavailable, StatusSink, Workloads
 from gateway.pods.view import PodView
+from gateway.pods.witness import witnessed
 from gateway.pods.worker import PodWorker
 
 CONCURRENCY: Final = 256
@@ -50,7 +52,9 @@ class PodController:
         self._workloads = workloads
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()
-        self._worker = PodWorker(source, sink, workloads, node_addresses, node_object, self._clock, self._rng)
+        self._reservations = Reservations()
+        self._has_reserved = False
+        self._worker = PodWorker(source, sink, workloads, node_addresses, node_object, self._reservations, self._clock, self._rng)
         self._queue: WorkQueue[PodUid] = WorkQueue(self._clock)
         self._places = anyio.Semaphore(concurrency)
         self._memories: dict[PodUid, PodMemory] = {}
@@ -106,7 +110,10 @@ class PodController:
         now = self._clock.now()
         if not (self._workloads.settled() and self._source.synced):
             return now + SETTLE_LOOK_S
+        self._reserve_for_those_that_ran()
         pod = self._source.get(uid)
+        if pod is None:
+            self._reservations.release(uid)
         if pod is None and uid not in self._workloads.known_pods():
             self._memories.pop(uid, None)
             return None
@@ -122,3 +129,12 @@ class PodController:
         if memory.failures:
             memory.failures, self._trouble = 0, ""
         return again_at
+
+    def _reserve_for_those_that_ran(self) -> None:
+        """Once, before anybody is admitted: pods of an earlier life of the gateway hold what they were admitted with."""
+        if self._has_reserved:
+            return
+        self._has_reserved = True
+        for pod in map(PodView, self._source.pods()):
+            if not pod.is_terminal and witnessed(pod, self._workloads.observe(pod.uid)):
+                self._reservations.hold(pod)

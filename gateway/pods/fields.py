@@ -14,7 +14,7 @@ from typing import Final
 
 from gateway.pods.refusal import TranslationError
 from gateway.pods.seams import JsonObject
-from gateway.pods.view import ContainerView, PodView
+from gateway.pods.view import PodView
 
 
 class Support(enum.Enum):
@@ -109,10 +109,12 @@ CONTAINER_FIELDS: Final[Mapping[str, Support | Refused]] = {
 }
 
 
-def check_fields(pod: PodView, container: ContainerView) -> None:
-    """Raise TranslationError for the first refused field that stands in the pod or in this container."""
+def check_fields(pod: PodView) -> None:
+    """Raise TranslationError for the first refused field that stands in the pod or in any of its containers: no part of a pod starts that
+    can never run whole."""
     _check(pod.spec, "spec", POD_FIELDS)
-    _check(container.object, container.path, CONTAINER_FIELDS)
+    for container in pod.all_containers:
+        _check(container.object, container.path, CONTAINER_FIELDS)
 
 
 def unknown_fields(pod: PodView) -> Iterator[str]:

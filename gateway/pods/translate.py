@@ -25,7 +25,7 @@ LOG_BYTES_ANNOTATION: Final = "wirelet.dev/log-bytes"
 
 def translate(pod: PodView, container: ContainerView, references: References, node: NodeAddresses) -> Program:
     """Everything that container wants to run, with nothing left to look up. Raises TranslationError."""
-    check_fields(pod, container)
+    check_fields(pod)
     check_volumes(pod, container)
     if not container.image:
         raise TranslationError(f"{container.path}.image", "the image names the program to run and is empty")

@@ -70,6 +70,11 @@ class ContainerView:
     def stdin(self) -> bool:
         return bool(self.object.get("stdin"))
 
+    @property
+    def is_sidecar(self) -> bool:
+        """An init container that goes on beside the others."""
+        return self.is_init and self.object.get("restartPolicy") == "Always"
+
     def resources(self, kind: str) -> Mapping[str, Any]:
         """kind is requests or limits; quantities as written."""
         return (self.object.get("resources") or {}).get(kind) or {}

@@ -23,6 +23,7 @@ from gateway.pods.notices import Notices
 from gateway.pods.pacing import RejectionPacer
 from gateway.pods.queue import wait_or_deadline
 from gateway.pods.refusal import CONFIG_ERROR, UNKNOWN_IMAGE, TranslationError
+from gateway.pods.reservations import Reservations
 from gateway.pods.seams import (
     AdmissionRejected,
     AttemptState,
@@ -57,6 +58,7 @@ class PodWorker:
         workloads: Workloads,
         node: NodeAddresses,
         node_object: NodeLookup,
+        reservations: Reservations,
         clock: Clock,
         rng: random.Random,
     ) -> None:
@@ -66,6 +68,7 @@ class PodWorker:
         self._workloads = workloads
         self._node = node
         self._node_object = node_object
+        self._reservations = reservations
         self._clock = clock
         self._rng = rng
         self._pacer = RejectionPacer()
@@ -175,7 +178,8 @@ class PodWorker:
         try:
             if not witnessed(pod, self._workloads.observe(pod.uid)):
                 # Once: a pod that runs is not turned out because a label of the node changed.
-                admit(pod, self._node_object())
+                admit(pod, self._node_object(), self._reservations)
+                self._reservations.hold(pod)
             claims = claims_of(pod)
             program = translate(pod, container, await self._references(pod, container), self._node)
             await self._workloads.start(pod.identity, container.name, gen, program, claims)
@@ -218,6 +222,7 @@ class PodWorker:
 
     def _rejected(self, pod: PodView, memory: PodMemory, container: ContainerView, rejected: AdmissionRejected) -> None:
         """Failed, but not faster than the owner's replacements may come; until then it waits, and may still find room."""
+        self._reservations.release(pod.uid)
         now = self._clock.now()
         if memory.reject_at is None:
             memory.reject_at = now + self._pacer.delay_s(pod.controller_uid, now)
@@ -233,6 +238,7 @@ class PodWorker:
     async def _write_status(self, pod: PodView, memory: PodMemory, observed: PodObservation) -> None:
         """observed is what memory has looked at last."""
         if pod.is_terminal and not observed.attempts and memory.failure is None:
+            self._reservations.release(pod.uid)
             return  # it ended in an earlier life of the gateway, and nobody here knows better
         if pod.is_deleting and not witnessed(pod, observed):
             return  # it never ran and goes at once
@@ -241,6 +247,7 @@ class PodWorker:
         await self._sink.write_status(pod.object, status)
         memory.status = status
         if status["phase"] in TERMINAL_PHASES and not _is_alive(observed):
+            self._reservations.release(pod.uid)
             await self._workloads.retire(pod.uid)
 
 

@@ -31,7 +31,7 @@ POD: Final = PodIdentity(UID, "default", "hello")
 OTHER: Final = PodIdentity(PodUid("11111111-2222-4333-8444-555555555555"), "default", "other")
 WID: Final = workload_id(UID, "main")
 NO_CLAIMS: Final = Claims(containers={"main": {}})
-WAIT_S: Final = 600.0
+WAIT_S: Final = 100.0
 """On a clock that jumps."""
 
 

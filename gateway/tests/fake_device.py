@@ -21,6 +21,7 @@ from transports.protocol import (
     Gap,
     Inventoried,
     Inventory,
+    Item,
     Joined,
     Left,
     Listed,
@@ -39,6 +40,7 @@ from transports.protocol import (
     WorkloadStatus,
 )
 from transports.sink import DeviceSink
+from transports.wire.records import encode_record, parse_records
 
 BUSY: Final = 4
 BAD_STATE: Final = 8
@@ -79,7 +81,7 @@ class FakeDevice:
         """How far the gateway was told of which epoch."""
         self.log_is_held = False
         """LOG is produced and does not arrive."""
-        self._unsent: list[Record | Gap] = []
+        self._unsent: list[Item] = []
         self.known_boot = 0
         self._has_session = False
         self._is_listed = anyio.Event()
@@ -130,7 +132,7 @@ class FakeDevice:
         self._has_session = True
         if self.told_epoch not in (0, self.epoch):
             end = Output(self.told_epoch, (Gap(self.told_off, None, None, 4),), Checkpoint(self.boot_id, self.epoch), ClockSample(0, 0.0))
-            self._tell(lambda: self.sink.store(self.name, end))
+            self._tell(lambda: self._store(end))
         self.told_epoch = self.epoch
         joined = Joined(self.device_id, self.boot_id, self.epoch, is_new, self.reset_cause, 1, self.boot_off, ClockSample(0, 0.0))
         self._tell(lambda: self.sink.link_changed(self.name, None))
@@ -196,7 +198,11 @@ class FakeDevice:
         items, self._unsent = tuple(self._unsent), []
         self.told_off = self.offset
         output = Output(self.epoch, items, Checkpoint(self.boot_id, self.epoch, self.offset), ClockSample(0, 0.0))
-        self._tell(lambda: self.sink.store(self.name, output))
+        self._tell(lambda: self._store(output))
+
+    async def _store(self, output: Output) -> None:
+        if self.sink.store(self.name, output):
+            await self.sink.settle(self.name)
 
     # -- Requester
 
@@ -246,6 +252,10 @@ class FakeDevice:
         if (request, waiter) in self._waiters:
             self._waiters.remove((request, waiter))
         self._tell(lambda: self._answer(waiter))
+        self.answered(request)
+
+    def answered(self, request: Request) -> None:
+        """For tests in which something follows an answer at once."""
 
     async def _do_later(self, request: Request, waiter: _Waiter) -> None:
         """A request that waited for LIST."""
@@ -302,5 +312,7 @@ class FakeDevice:
         self.flush()
 
     def _log(self, slot: int, kind: RecordKind, data: bytes) -> None:
-        begin, self.offset = self.offset, self.offset + len(data) + 8
-        self._unsent.append(Record(begin, self.offset, 0, slot, kind, data))
+        raw = encode_record(0, slot, kind, data)
+        items, _ = parse_records(b"", raw, self.offset)
+        self._unsent += items
+        self.offset += len(raw)

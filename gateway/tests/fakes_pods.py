@@ -100,6 +100,7 @@ class FakeApi:
         self.synced = True
         self.is_reachable = True
         self.writes: list[JsonObject] = []
+        self.finished: list[PodUid] = []
         self.events: list[tuple[str, str, str]] = []
         self._clock = clock
         self._changed: Callable[[PodUid], None] = lambda uid: None
@@ -144,6 +145,7 @@ class FakeApi:
         stored = self.objects.get(pod["metadata"]["uid"])
         if stored is None:
             return
+        self.finished.append(pod["metadata"]["uid"])
         stored["metadata"]["deletionGracePeriodSeconds"] = 0
         if not stored["metadata"].get("finalizers"):
             del self.objects[pod["metadata"]["uid"]]

@@ -147,14 +147,12 @@ async def _send(connection: h11.Connection, stream: SocketStream, *events: Any) 
 async def kube_server(folder: Path) -> AsyncIterator[tuple[KubeServer, KubeApi]]:
     """A server and a client of it."""
     server = KubeServer()
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    server.url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
-    async with anyio.create_task_group() as tasks:
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        server.url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
         tasks.start_soon(listener.serve, server.serve)
         async with await KubeApi.connect(str(kubeconfig(folder, server.url))) as api:
             yield server, api
         tasks.cancel_scope.cancel()
-    await listener.aclose()
 
 
 def kubeconfig(folder: Path, url: str, **user: Any) -> Path:

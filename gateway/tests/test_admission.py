@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.pods.admission import admit
+from gateway.pods.reservations import Reservations
 from gateway.pods.seams import AdmissionRejected, JsonObject
 from gateway.pods.view import PodView
 from gateway.tests.fakes_pods import pod
@@ -48,13 +49,14 @@ def on_name(operator: str, *values: str) -> JsonObject:
     ],
 )
 def test_what_fits_is_admitted(spec: dict[str, Any]) -> None:
-    admit(PodView(pod(**{"tolerations": TOLERANT, **spec})), NODE)
+    admit(PodView(pod(**{"tolerations": TOLERANT, **spec})), NODE, Reservations())
 
 
 @pytest.mark.parametrize(
     "spec",
     [
         {"nodeSelector": {"bench": "right"}},
+        {"nodeSelector": {"kubernetes.io/os": "windows"}},
         {"nodeSelector": {"nothing": ""}},
         {"affinity": affinity()},
         {"affinity": affinity({})},
@@ -72,7 +74,7 @@ def test_what_fits_is_admitted(spec: dict[str, Any]) -> None:
 )
 def test_what_asks_for_another_node_is_rejected(spec: dict[str, Any]) -> None:
     with pytest.raises(AdmissionRejected) as rejected:
-        admit(PodView(pod(**{"tolerations": TOLERANT, **spec})), NODE)
+        admit(PodView(pod(**{"tolerations": TOLERANT, **spec})), NODE, Reservations())
     assert rejected.value.reason == "NodeAffinity"
     assert rejected.value.message == "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
 
@@ -87,7 +89,7 @@ def test_what_asks_for_another_node_is_rejected(spec: dict[str, Any]) -> None:
     ],
 )
 def test_a_tolerated_taint_admits(tolerations: list[JsonObject]) -> None:
-    admit(PodView(pod(tolerations=tolerations)), NODE)
+    admit(PodView(pod(tolerations=tolerations)), NODE, Reservations())
 
 
 @pytest.mark.parametrize(
@@ -96,19 +98,35 @@ def test_a_tolerated_taint_admits(tolerations: list[JsonObject]) -> None:
 )
 def test_a_taint_that_evicts_is_not_entered(tolerations: list[JsonObject]) -> None:
     with pytest.raises(AdmissionRejected) as rejected:
-        admit(PodView(pod(tolerations=tolerations)), NODE)
+        admit(PodView(pod(tolerations=tolerations)), NODE, Reservations())
     assert rejected.value.reason == "TaintToleration"
 
 
 @pytest.mark.parametrize("node", [NODE, None])
 def test_another_operating_system_is_rejected_with_or_without_a_node(node: JsonObject | None) -> None:
     with pytest.raises(AdmissionRejected) as rejected:
-        admit(PodView(pod(os={"name": "windows"}, tolerations=TOLERANT)), node)
+        admit(PodView(pod(os={"name": "windows"}, tolerations=TOLERANT)), node, Reservations())
     assert rejected.value.reason == "PodOSNotSupported"
+    labelled = pod(tolerations=TOLERANT)
+    labelled["metadata"]["labels"] = {"kubernetes.io/os": "windows"}
     with pytest.raises(AdmissionRejected) as rejected:
-        admit(PodView(pod(nodeSelector={"kubernetes.io/os": "windows"}, tolerations=TOLERANT)), NODE)
+        admit(PodView(labelled), node, Reservations())
     assert rejected.value.reason == "PodOSSelectorNodeLabelDoesNotMatch"
 
 
 def test_where_there_is_no_node_nothing_else_is_asked() -> None:
-    admit(PodView(pod(nodeSelector={"bench": "right"})), None)
+    admit(PodView(pod(nodeSelector={"bench": "right"})), None, Reservations())
+
+
+def test_what_does_not_fit_is_told_before_what_does_not_match() -> None:
+    """AdmissionCheck in pkg/scheduler/eventhandlers.go: resources, then affinity; the kubelet gives the first reason."""
+    full = {**NODE, "status": {"allocatable": {"pods": "0"}}}
+    table: list[dict[str, Any]] = [{"nodeSelector": {"bench": "right"}}, {"tolerations": []}]
+    for spec in table:
+        with pytest.raises(AdmissionRejected) as rejected:
+            admit(PodView(pod(**spec)), full, Reservations())
+        assert rejected.value.reason == "OutOfpods"
+
+
+def test_a_node_that_says_nothing_of_its_resources_is_not_asked() -> None:
+    admit(PodView(pod(tolerations=TOLERANT)), {**NODE, "status": {}}, Reservations())

@@ -50,6 +50,7 @@ def test_a_device_is_chosen(devices: list[DeviceView], asked: Claims, expected: 
         pytest.param([A], claims(), "CreateContainerConfigError", "request one of: wirelet.dev/esp32", id="nothing is shared"),
         pytest.param([device("s", "sim", shared=True, used=1)], claims(), "DeviceBusy", "every slot", id="shared but full"),
         pytest.param([device("a", used=1, ending=1)], claims({"esp32": 1}), "DeviceBusy", "pods that are ending", id="soon free"),
+        pytest.param([device("a", is_dirty=True)], claims({"esp32": 1}), "DeviceBusy", "or dirty", id="free but dirty"),
     ],
 )
 def test_a_container_waits_with_a_reason(devices: list[DeviceView], asked: Claims, reason: str, words: str) -> None:
@@ -63,6 +64,24 @@ def test_a_full_class_rejects_the_pod_as_the_kubelet_does() -> None:
     with pytest.raises(AdmissionRejected) as caught:
         choose([device("board-a", used=1), device("board-b", used=1)], claims({"esp32": 1}), "main", {})
     assert caught.value.reason == "OutOfwirelet.dev/esp32"
+    assert caught.value.message == "Node didn't have enough resource: wirelet.dev/esp32, requested: 1, used: 2, capacity: 2"
+
+
+TWO = Claims(containers={"init": {"esp32": 1}, "a": {"esp32": 1}, "b": {"esp32": 1}}, inits=frozenset({"init"}))
+
+
+@pytest.mark.parametrize("container", ["init", "a"])
+def test_a_pod_gets_slots_for_all_of_its_containers_or_none(container: str) -> None:
+    assert choose([A, B], TWO, container, {}) == "board-a"
+    with pytest.raises(AdmissionRejected) as caught:
+        choose([A, device("board-b", used=1)], TWO, container, {})
+    assert caught.value.message == "Node didn't have enough resource: wirelet.dev/esp32, requested: 2, used: 1, capacity: 2"
+    with pytest.raises(StartRefused, match="pods that are ending"):
+        choose([A, device("board-b", used=1, ending=1)], TWO, container, {})
+
+
+def test_a_container_beside_one_that_has_its_slot_needs_only_its_own() -> None:
+    assert choose([device("board-a", used=1), B], TWO, "b", {"a": "board-a"}) == "board-b"
 
 
 def test_a_container_without_a_request_runs_beside_its_pod() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -26,10 +28,21 @@ def test_the_newest_checkpoint_is_found_by_the_next_process(tmp_path: Path) -> N
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_full_tmpfs_is_told_when_the_file_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not by a signal when it is written."""
+
+    def no_space(fd: int, offset: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        CheckpointFile(checkpoint_path(tmp_path, "board-a"))
+
+
 def test_any_prefix_of_a_write_leaves_the_old_or_the_new_value() -> None:
     memory = bytearray(2 * SLOT_BYTES)
     slots = CheckpointSlots(memoryview(memory))
-    slots.save(NEW)
+    slots.save(SavedCheckpoint(boot_id=3, epoch=4, expected=5, tail=b"\x93" * 300))
     slots.save(OLD)
     before = bytes(memory)
     slots.save(NEW)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from gateway.pods.lifecycle import FINISH_AGAIN_S
 from gateway.pods.memory import LINK_HOLD_S
 from gateway.pods.seams import AttemptState, PodUid
 from gateway.pods.worker import SLOW_START_S
@@ -70,6 +73,18 @@ async def test_a_crashing_container_backs_off_as_the_kubelet_does() -> None:
             assert lab.devices.state(uid)[0] == gen
 
 
+async def test_a_back_off_is_told_once_for_each_restart() -> None:
+    lab = Lab()
+    async with lab.running():
+        uid = await lab.create(pod(containers=[{"name": "main", "image": "exit-3"}]))
+        for waits in (1, 2):
+            for _ in range(3):
+                lab.devices.changed(uid)
+                await idle()
+            assert lab.api.reasons().count("BackOff") == waits
+            await lab.clock.turn(11)
+
+
 async def test_deletion_ends_as_soon_as_the_device_ends_and_the_last_status_comes_first() -> None:
     lab = Lab()
     async with lab.running():
@@ -107,16 +122,20 @@ async def test_a_pod_that_never_started_goes_at_once() -> None:
         lab.api.delete(uid, 30)
         await idle()
         assert uid not in lab.api.objects
+        assert [status["phase"] for status in lab.api.writes] == ["Pending"]
 
 
-async def test_a_finalizer_is_left_alone_and_the_pod_asked_to_go_once() -> None:
+async def test_a_finalizer_is_left_alone_and_the_pod_asked_to_go_once_a_minute() -> None:
     lab = Lab()
     async with lab.running():
         uid = await lab.create({**pod(), "metadata": {**pod()["metadata"], "finalizers": ["example.org/x"]}})
         lab.api.delete(uid, 5)
         await idle()
         lab.devices.end(uid)
-        await idle()
+        await lab.clock.turn(FINISH_AGAIN_S - 1)
+        assert lab.api.finished == [uid]
+        await lab.clock.turn(2)
+        assert lab.api.finished == [uid, uid]
         assert lab.api.objects[uid]["metadata"]["finalizers"] == ["example.org/x"]
         assert lab.devices.released == []
         lab.api.remove(uid)
@@ -135,6 +154,7 @@ async def test_after_a_force_delete_the_slot_is_kept_until_the_device_stopped() 
         lab.devices.end(uid, code=137)
         await idle()
         assert lab.devices.released == [uid]
+        assert lab.gateway.pods_remembered == 0
 
 
 async def test_an_unknown_image_waits_with_the_list_and_starts_when_the_device_gets_it() -> None:
@@ -197,9 +217,12 @@ async def test_a_restarted_gateway_adopts_what_runs() -> None:
     async with lab.running():
         uid = await lab.create(pod())
         before = lab.api.container(uid)
+    # The board has not said yet what runs on it, and the ledger is lost.
     lab.devices.is_settled = False
+    held, lab.devices.attempts = lab.devices.attempts, {}
     async with lab.running():
         await lab.clock.turn(5)
+        lab.devices.attempts = held
         lab.devices.is_settled = True
         await lab.clock.turn(1)
         assert lab.api.container(uid) == before
@@ -491,6 +514,14 @@ async def test_fields_nobody_here_knows_are_told_once() -> None:
         await lab.clock.turn(60)
         assert lab.api.events[0] == ("Warning", "UnknownFields", "Ignored, not known to this gateway: spec.quantumEntanglement")
         assert lab.api.reasons().count("UnknownFields") == 1
+
+
+async def test_only_a_few_unknown_fields_are_named() -> None:
+    lab = Lab()
+    async with lab.running():
+        many: dict[str, Any] = {f"x{number}": True for number in range(10, 99)}
+        await lab.create(pod(**many))
+        assert lab.api.events[0][2].endswith("spec.x18, spec.x19 ...")
 
 
 async def test_a_pod_that_ended_before_this_gateway_knew_it_is_left_as_it_is() -> None:

@@ -61,3 +61,22 @@ def test_a_directory_that_another_user_made_first_is_refused(tmp_path: Path, mon
     monkeypatch.setattr(os, "geteuid", lambda: 4712)
     with pytest.raises(ConfigError, match=r"runtimeDirectory: .*/run belongs to another user"):
         Directories(tmp_path / "run", tmp_path / "state").take()
+
+
+def test_what_an_earlier_boot_of_the_machine_left_on_a_disk_is_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    directories, boot = Directories(tmp_path / "run", tmp_path / "state"), tmp_path / "boot_id"
+    ring, checkpoint, ledger = directories.rings / "a.ring", directories.checkpoints / "a", directories.state / "ledger.sqlite"
+    boot.write_text("first\n")
+    directories.take(boot).close()
+    for path in (ring, checkpoint, ledger):
+        path.write_text("held")
+    directories.take(boot).close()
+    assert ring.exists()
+    assert caplog.messages == []
+    boot.write_text("second\n")
+    directories.take(boot).close()
+    assert [path.exists() for path in (ring, checkpoint, ledger)] == [False, False, True]
+    assert len(caplog.messages) == 1
+    ring.write_text("new")
+    directories.take(boot).close()
+    assert ring.exists()

@@ -30,6 +30,7 @@ from gateway.pods.admission import admit
 from gateway.pods.env import References, needed_references
 from gateway.pods.fields import CONTAINER_FIELDS, POD_FIELDS, Refused, Support, unknown_fields
 from gateway.pods.node import NodeAddresses
+from gateway.pods.reservations import Reservations
 from gateway.pods.seams import JsonObject
 from gateway.pods.shape import check_pod
 from gateway.pods.translate import claims_of, translate
@@ -110,7 +111,7 @@ def check_object(manifest: JsonObject, beside: list[JsonObject]) -> None:
     assert needed.secrets <= secrets.keys()
     references = References(config_maps, {name: {k: v.encode() for k, v in data.items()} for name, data in secrets.items()})
     assert list(unknown_fields(pod)) == []
-    admit(pod, None)
+    admit(pod, None, Reservations())
     claims_of(pod)
     for container in pod.all_containers:
         translate(pod, container, references, NODE)

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.kube.correlation import BURST, COMBINED, MAX_MESSAGE_BYTES, Correlator, Event, InvolvedObject, clean
+from gateway.kube.api import PatchKind
+from gateway.kube.correlation import BURST, CACHE_ENTRIES, COMBINED, MAX_MESSAGE_BYTES, Correlator, Event, InvolvedObject, clean
 from gateway.kube.events import QUEUE, KubeEvents
-from gateway.tests.kube_server import Answer, KubeServer, kube_server
+from gateway.tests.kube_server import Answer, KubeServer, WatchAnswer, kube_server
 
 POD = {
     "metadata": {"namespace": "n", "name": "p", "uid": "u"},
@@ -94,6 +95,16 @@ def test_a_long_message_is_cut_between_characters() -> None:
     assert clean("panic\x00\x1b[2J\r\n at 0x1") == "panic [2J at 0x1"
 
 
+def test_what_is_remembered_of_events_is_bounded() -> None:
+    correlator = Correlator()
+    for number in range(CACHE_ENTRIES + 1):
+        correlator.correlate(event(uid=f"u{number}"), 100.0)
+    first, last = correlator.correlate(event(uid="u0"), 100.0), correlator.correlate(event(uid=f"u{CACHE_ENTRIES}"), 100.0)
+    assert first is not None
+    assert last is not None
+    assert (first.count, last.count) == (1, 2)
+
+
 # -- the writer
 
 
@@ -144,6 +155,25 @@ async def test_a_refused_event_does_not_hold_up_the_next_one(tmp_path: Path) -> 
         bodies = await _written(server, events, "POST", EVENTS, 3)
     assert [body["reason"] for body in bodies if isinstance(body, dict)] == ["One", "Two", "Two"]
     assert events.dropped == 1
+
+
+async def test_a_status_goes_before_an_event(tmp_path: Path) -> None:
+    ends, status = anyio.Event(), "/api/v1/namespaces/n/pods/p/status"
+    async with kube_server(tmp_path) as (server, api), anyio.create_task_group() as tasks:
+        server.will("PATCH", status, WatchAnswer([b"{}"], ends=ends))
+        server.will("POST", EVENTS, Answer(201))
+        server.will("GET", status, Answer())
+        events = KubeEvents(api, "node-a", now=lambda: 0.0)
+        tasks.start_soon(api.patch, status, {}, PatchKind.STRATEGIC)
+        await server.until("PATCH", status, 1)
+        events.pod_event(POD, "Normal", "Started", "m")
+        tasks.start_soon(events.run)
+        for _ in range(5):  # what is not held back arrives meanwhile
+            await api.get(status)
+        assert server.seen("POST", EVENTS) == []
+        ends.set()
+        await server.until("POST", EVENTS, 1)
+        tasks.cancel_scope.cancel()
 
 
 async def test_a_server_that_is_away_costs_a_bounded_queue(tmp_path: Path) -> None:

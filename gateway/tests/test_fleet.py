@@ -167,6 +167,7 @@ async def test_a_start_that_cannot_fit_names_both_sizes_and_is_never_sent(tmp_pa
             await desk.start("x" * 100_000)
         assert caught.value.reason == "CreateContainerConfigError"
         assert "args" in caught.value.message
+        assert desk.ledger.entries() == []
 
 
 async def test_a_reboot_ends_the_run_and_the_next_one_starts(tmp_path: Path) -> None:

@@ -63,6 +63,16 @@ def test_a_gap_stays_where_it_was(logs: LogStore) -> None:
     assert held(logs, NEW) == [b"1", b"2", b"gap", b"7", b"8"]
 
 
+def test_what_the_old_log_dropped_is_named(tmp_path: Path) -> None:
+    logs = LogStore(tmp_path / "small", budget_bytes=1 << 20, ring_bytes=64 * 1024)
+    logs.append(OLD, lines(1, 4000))
+    hand_over_log(logs, OLD, NEW)
+    first, second, *_ = held(logs, NEW)
+    assert first == b"gap"
+    assert second != b"1"
+    logs.close()
+
+
 def test_a_log_that_is_over_stays_over(logs: LogStore) -> None:
     logs.append(OLD, lines(1, 2))
     logs.close_attempt(OLD)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from gateway.kube.errors import (
     error_from_answer,
 )
 from gateway.kube.watch import LineSplitter, LineTooLong, WatchKind
+from gateway.tests.endpoint_fakes import Authority
 from gateway.tests.kube_server import Answer, WatchAnswer, kube_server, kubeconfig
 
 POD = "/api/v1/namespaces/n/pods/p"
@@ -73,6 +76,11 @@ def test_a_server_cannot_make_us_wait_for_ever(header: str | None, expected_s: f
     error = error_from_answer(429, {} if header is None else {"Retry-After": header}, b"slow down")
     assert isinstance(error, TooManyRequests)
     assert error.retry_after_s == expected_s
+
+
+def test_a_long_refusal_is_shortened() -> None:
+    answer = json.dumps({"kind": "Status", "message": "x" * 100_000}).encode()
+    assert len(str(error_from_answer(500, {}, answer))) == 1000
 
 
 def test_a_proxy_that_answers_in_html_is_shortened() -> None:
@@ -164,6 +172,58 @@ async def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None
             await api.get(POD)
 
 
+async def test_a_server_that_does_not_answer_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.kube.api.REQUEST_TIMEOUT_S", 0.2)
+    async with kube_server(tmp_path) as (server, api):
+        server.will("GET", POD, WatchAnswer([b"{"], ends=anyio.Event()))
+        with anyio.fail_after(5), pytest.raises(Unavailable, match="did not answer in time"):
+            await api.get(POD)
+
+
+async def test_a_watch_that_says_nothing_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.kube.api.WATCH_SILENCE_S", 0.2)
+    async with kube_server(tmp_path) as (server, api):
+        server.will("WATCH", "/api/v1/pods", WatchAnswer.of(("ADDED", {}), ends=anyio.Event()))
+        with anyio.fail_after(5), pytest.raises(Unavailable, match="did not answer in time"):
+            await _drain(api)
+
+
+async def test_an_answer_without_an_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.kube.api.MAX_ANSWER_BYTES", 1000)
+    async with kube_server(tmp_path) as (server, api):
+        server.will("GET", POD, Answer(200, {"x": "y" * 1000}))
+        with pytest.raises(Unavailable, match="the answer exceeds 1000 bytes"):
+            await api.get(POD)
+
+
+async def test_no_proxy_of_the_environment_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy for the web is not on the way to the API server, and to look for one costs half of all CPU."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    async with kube_server(tmp_path) as (server, api):
+        server.will("GET", POD, Answer())
+        await api.get(POD)
+
+
+async def test_writes_in_flight_are_bounded(tmp_path: Path) -> None:
+    ends = anyio.Event()
+    async with kube_server(tmp_path) as (server, api):
+        server.will("POST", "/x", WatchAnswer([b"{}"], ends=ends))
+        server.will("GET", POD, Answer())
+        async with anyio.create_task_group() as tasks:
+            for _ in range(WRITES_IN_FLIGHT + 8):
+                tasks.start_soon(api.create, "/x", {})
+            await server.until("POST", "/x", WRITES_IN_FLIGHT)
+            for _ in range(5):  # what is not held back arrives meanwhile
+                await api.get(POD)
+            assert len(server.seen("POST", "/x")) == WRITES_IN_FLIGHT
+            assert api.is_writing
+            ends.set()
+        assert len(server.seen("POST", "/x")) == WRITES_IN_FLIGHT + 8
+
+
 async def test_events_of_a_watch_come_while_it_is_open(tmp_path: Path) -> None:
     ends = anyio.Event()
     async with kube_server(tmp_path) as (server, api):
@@ -251,3 +311,22 @@ async def test_connecting_loads_no_typed_model(tmp_path: Path) -> None:
     path = kubeconfig(tmp_path, "http://127.0.0.1:1")
     process = await anyio.run_process([sys.executable, "-c", code, str(path)])
     assert process.stdout.decode().strip() == "[]"
+
+
+async def test_a_key_in_the_kubeconfig_is_copied_nowhere_and_one_beside_it_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    pair = Authority(tmp_path, "ca").client("system:node:pi", "system:nodes")
+    held = {
+        f"client-{kind}-data": base64.b64encode(path.read_bytes()).decode()
+        for kind, path in (("certificate", pair.cert), ("key", pair.key))
+    }
+    async with await KubeApi.connect(str(kubeconfig(tmp_path, "https://127.0.0.1:1", **held))) as api:
+        assert list(temporary.iterdir()) == []
+        assert api.key_file is None
+    beside = {"client-certificate": str(pair.cert), "client-key": str(pair.key)}
+    async with await KubeApi.connect(str(kubeconfig(tmp_path, "https://127.0.0.1:1", **beside))) as api:
+        assert api.key_file == pair.key

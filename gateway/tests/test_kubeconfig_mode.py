@@ -14,10 +14,10 @@ def test_a_kubeconfig_that_others_may_use_is_told(tmp_path: Path, caplog: pytest
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.touch()
     kubeconfig.chmod(mode)
-    tell_if_shared(str(kubeconfig))
+    tell_if_shared(kubeconfig)
     assert len(caplog.messages) == told
 
 
 def test_a_kubeconfig_that_is_not_there_is_told_by_who_reads_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    tell_if_shared(str(tmp_path / "none"))
+    tell_if_shared(tmp_path / "none")
     assert caplog.messages == []

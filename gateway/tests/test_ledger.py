@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from gateway.devices.ledger import Entry, KnownBoard, Ledger, LedgerFailed
@@ -69,6 +70,17 @@ async def test_a_write_that_fails_is_told_to_everyone_who_waited(tmp_path: Path)
         for number in range(10):
             tasks.start_soon(put, number)
     assert len(failures) == 10
+
+
+async def test_a_caller_that_leaves_takes_nobodys_write_along(tmp_path: Path) -> None:
+    """It has the turn, and commits for all that wait."""
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    async with anyio.create_task_group() as staying, anyio.create_task_group() as leaving:
+        leaving.start_soon(ledger.put, replace(ENTRY, uid="u1"))
+        staying.start_soon(ledger.put, replace(ENTRY, uid="u2"))
+        await anyio.lowlevel.checkpoint()
+        leaving.cancel_scope.cancel()
+    assert "u2" in [entry.uid for entry in ledger.entries()]
 
 
 def test_a_ledger_of_a_newer_wirelet_is_refused(tmp_path: Path) -> None:

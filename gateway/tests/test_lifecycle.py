@@ -94,8 +94,9 @@ def test_a_refused_start_waits_and_a_change_on_the_device_brings_it_forward() ->
     for _ in range(4):
         memory.refuse("main", "DeviceBusy", "every slot is taken", NOW)
     assert planned(pod(), {}, memory) == Plan((), NOW + 8)
-    memory.kicked_at = NOW + 1
-    assert planned(pod(), {}, memory, NOW + 1) == Plan((START,))
+    memory.kicked_at = NOW + 0.1
+    assert planned(pod(), {}, memory, NOW + 0.1) == Plan((), NOW + 0.8)
+    assert planned(pod(), {}, memory, NOW + 0.8) == Plan((START,))
 
 
 def test_what_no_source_has_is_stopped_with_the_grace_it_had_and_then_released() -> None:
@@ -119,6 +120,13 @@ def test_back_off_doubles_to_five_minutes_and_a_long_run_forgives() -> None:
 def test_a_crash_loop_that_nobody_remembers_goes_on_as_slowly() -> None:
     assert streak([attempt(7, "exited"), attempt(8, "exited")], None) == Streak(8, 7)
     assert planned(pod(), {"main": [attempt(7, "exited"), attempt(8, "exited")]}).requeue_at == NOW + 300
+
+
+def test_an_end_in_the_future_was_now() -> None:
+    """A clock that was ahead wrote it: nobody waits until then."""
+    later = WALL + 400 * 86400
+    ahead = attempt(2, "exited", started_at=later, finished_at=later)
+    assert planned(pod(), {"main": [attempt(1, "exited"), ahead]}).requeue_at == NOW + 10
 
 
 # -- laws

@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
+from gateway.pods import manifests
 from gateway.pods.controller import PodController
 from gateway.pods.manifests import MAX_FILE_BYTES, BrokenManifest, ManifestDirectory, parse
 from gateway.pods.seams import JsonObject, PodUid
@@ -216,6 +217,8 @@ async def test_an_editor_that_saves_in_two_steps_disturbs_nothing(desk: Desk) ->
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("x: &x [*x]", "is nested deeper than 60"),
+        ("a: !!python/object/apply:os.system [id]", "could not determine a constructor"),
         ("kind: Pod\n  metadata: {", "line 2: mapping values are not allowed here"),
         ("{kind: Pod, metadata: {name: x}, spec: {}}", "Pod x is skipped: spec.containers: is required"),
         ("{kind: Pod, metadata: {name: X}, spec: {containers: []}}", "metadata.name: must be a name of lower case letters"),
@@ -227,10 +230,8 @@ async def test_an_editor_that_saves_in_two_steps_disturbs_nothing(desk: Desk) ->
         ("{kind: ConfigMap, metadata: {name: c}, data: {k: 1}}", "data.k: must be a string, not the number 1; put it in quotes"),
         ("{kind: Pod, 1: 2}", "the key 1 must be a string"),
         ("a: &a [1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n" * 1, "is required"),
-        ("x: &x [*x]", "is nested deeper than 60"),
         ("[" * 5000, "is nested deeper than 60"),
         ("\x00", "is not YAML"),
-        ("a: !!python/object/apply:os.system [id]", "could not determine a constructor"),
         (HELLO.replace("{name: hello}", "{name: hello}\nspec2: &b " + "[" * 50 + "]" * 50), None),
         (HELLO.replace("spec:", "spec:\n  nodeName: elsewhere"), "the pod is for node elsewhere; this is desk"),
     ],
@@ -256,7 +257,7 @@ async def test_a_broken_manifest_is_one_clear_line_and_disturbs_no_other(
 
 
 def test_an_alias_bomb_is_refused_before_it_unfolds() -> None:
-    bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 20))
+    bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 6))
     with pytest.raises(BrokenManifest, match="holds more than 50000 values"):
         parse(bomb.encode())
 
@@ -300,6 +301,17 @@ async def test_a_folder_that_goes_away_changes_nothing(desk: Desk, tmp_path: Pat
         assert len([record for record in caplog.records if record.levelno == logging.ERROR]) == 1
 
 
+async def test_a_folder_of_too_many_manifests_changes_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifests, "MAX_FILES", 3)
+    desk.write("hello.yaml", HELLO)
+    async with desk.running():
+        for number in range(3):
+            desk.write(f"{number}.yaml", "")
+        await desk.look()
+        assert desk.source.problems == [f"{desk.path}: holds 4 manifests; at most 3 are taken"]
+        assert desk.devices.stops == []
+
+
 async def test_no_folder_at_all_is_not_an_empty_one(tmp_path: Path) -> None:
     source = ManifestDirectory(tmp_path / "missing", "desk")
     await source.look()
@@ -332,6 +344,7 @@ def pod_with(**container: Any) -> JsonObject:
         (pod_with(tty="yes"), r'spec.containers\[0\].tty: must be true or false, not "yes"'),
         (pod_with(resources={"limits": {"cpu": [1]}}), r"spec.containers\[0\].resources.limits.cpu: must be a quantity"),
         ({"metadata": {"name": "p"}, "spec": {"containers": [], "restartPolicy": "Always"}}, "spec.containers: must be a list of 1 to 64"),
+        ({"metadata": {"name": "p"}, "spec": {"containers": pod_with()["spec"]["containers"] * 65}}, "must be a list of 1 to 64"),
         (
             {"metadata": {"name": "p"}, "spec": {**pod_with()["spec"], "restartPolicy": "Sometimes"}},
             "spec.restartPolicy: must be one of Always, OnFailure, Never",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from gateway.pods.seams import AttemptState
 from gateway.tests.endpoint_fakes import FakePods, pod
 from gateway.tests.exposition_parser import Scrape
 from gateway.tests.exposition_parser import parse as parse_scrape
-from gateway.tests.test_fleet import CONFIGURATION, Bench, bench
+from gateway.tests.test_fleet import CONFIGURATION, POD, Bench, bench
 from gateway.usage import read_usage
 from transports.link import LineErrors
 
@@ -31,8 +32,11 @@ async def scrape(subject: GatewayVitals) -> Scrape:
     return parse_scrape(render(await subject.metrics()).decode())
 
 
-def running_pod() -> dict[str, Any]:
+def running_pod(desk: Bench | None = None) -> dict[str, Any]:
+    """With desk: as the API server would have the pod that runs there."""
     found = pod("hello")
+    if desk is not None:
+        found["metadata"]["uid"] = str(POD.uid)
     found["status"]["startTime"] = "2026-01-01T00:00:00Z"
     found["status"]["containerStatuses"][0]["state"]["running"]["startedAt"] = "2026-01-01T00:00:05Z"
     return found
@@ -95,7 +99,7 @@ async def test_usage_is_told_for_the_node_and_never_invented_for_a_container(tmp
     assert found.value("node_cpu_usage_seconds_total") > 0
     assert found.value("node_memory_working_set_bytes") > 1e6
     assert found.value("container_start_time_seconds", namespace="default", pod="hello", container="main") == 1767225605
-    assert not any(name.startswith(("container_cpu", "container_memory", "pod_")) for name in found.types)
+    assert [key for key in found.values if key[0].startswith(("container_cpu", "container_memory", "pod_"))] == []
 
     assert summary["node"]["nodeName"] == "desk"
     assert summary["node"]["memory"]["workingSetBytes"] > 1e6
@@ -106,6 +110,39 @@ async def test_usage_is_told_for_the_node_and_never_invented_for_a_container(tmp
             "containers": [{"name": "main", "startTime": "2026-01-01T00:00:05Z"}],
         }
     ]
+
+
+ALONE = CONFIGURATION.replace("slots: 2", "slots: 1")
+
+
+async def test_what_a_device_reports_is_told_and_is_its_only_containers_usage(tmp_path: Path) -> None:
+    async with bench(tmp_path, ALONE) as desk:
+        await desk.start("--count", "100", "--rate", "10000", image="counter")
+        await desk.until(lambda: desk.state() is AttemptState.EXITED)
+        await desk.start(gen=2)
+        subject = vitals(desk, FakePods([running_pod(desk)]))
+        found = await scrape(subject)
+        resources = parse_scrape(render(await subject.resources()).decode())
+        board = desk.fleet.boards["sim-1"]
+        assert board.stats is not None
+        board.stats = replace(board.stats, cpu_permille=125, temperature_mc=41_500)
+        summary = await subject.summary()
+        later = await scrape(subject)
+        board.stats_at, board.tells_stats = None, False
+        board.stats = None
+        silent = await scrape(subject)
+    heap = found.value("wirelet_device_heap_bytes", device="sim-1")
+    used = found.value("wirelet_device_heap_used_bytes", device="sim-1")
+    assert 0 < used <= heap
+    assert found.value("wirelet_device_reading", device="sim-1", reading="boots") == 1
+    assert resources.value("container_memory_working_set_bytes", namespace="default", pod="hello", container="main") == used
+    usage = summary["pods"][0]["containers"][0]
+    assert usage["memory"]["workingSetBytes"] == used
+    assert usage["memory"]["availableBytes"] == heap - used
+    assert usage["cpu"]["usageNanoCores"] == 125_000_000
+    assert later.value("wirelet_device_temperature_celsius", device="sim-1") == 41.5
+    assert later.value("wirelet_device_cpu_ratio", device="sim-1") == 0.125
+    assert [key for key in silent.values if key[0].startswith("wirelet_device_heap")] == []
 
 
 HOOKS = """

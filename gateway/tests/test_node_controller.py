@@ -202,6 +202,25 @@ async def test_the_name_of_another_living_machine_is_refused() -> None:
     assert node.writes == ["lease"]
 
 
+async def test_the_name_of_a_living_machine_with_a_copy_of_the_same_disk_is_refused() -> None:
+    node = registered(replace(FACTS, host=HostFacts(machine_id="machine-1", system_uuid="serial-2")))
+    node.leases = [lease("2025-12-31T23:59:55.000000Z")]
+    with pytest.raises(NodeNameTaken, match=r"a copy of this one's disk \(system uuid serial-2\)"):
+        await _run(Lab(node, replace(FACTS, host=HostFacts(machine_id="machine-1", system_uuid="serial-1"))))
+    assert node.writes == ["lease"]
+
+
+@pytest.mark.parametrize(
+    ("told", "read"), [("serial-1", "serial-1"), ("machine-1", "serial-1"), ("serial-1", "machine-1"), ("", "serial-1")]
+)
+async def test_a_machine_that_could_not_read_its_serial_number_is_still_itself(told: str, read: str) -> None:
+    node = registered(replace(FACTS, host=HostFacts(machine_id="machine-1", system_uuid=told)))
+    lab = Lab(node, replace(FACTS, host=HostFacts(machine_id="machine-1", system_uuid=read)))
+    async with lab.running():
+        await lab.controller.registered()
+    assert "lease" not in node.writes
+
+
 async def test_a_living_machine_with_a_wrong_clock_is_noticed_by_its_renewals() -> None:
     node = registered(replace(FACTS, host=HostFacts(machine_id="machine-2")))
     node.leases = [lease("1970-01-01T00:10:00.000000Z"), lease("1970-01-01T00:10:10.000000Z")]

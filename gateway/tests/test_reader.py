@@ -92,6 +92,7 @@ async def test_bytes_pass_through_raw(store: LogStore) -> None:
 async def test_system_entries_are_never_shown(store: LogStore) -> None:
     store.append(KEY, [Entry(1, Stream.SYSTEM, b"start"), Entry(1, OUT, b"a")])
     assert await show(store, tail_lines=2) == b"a\n"
+    assert await show(store) == b"a\n"
 
 
 # -- lines from pieces
@@ -188,7 +189,43 @@ async def test_what_a_full_log_dropped_is_named_at_its_begin(store: LogStore) ->
     assert len((await show(small, tail_lines=5000)).splitlines()) == len(shown)
 
 
+async def test_a_log_that_was_given_up_says_so(store: LogStore) -> None:
+    small = LogStore(store._directory / "small", budget_bytes=SEGMENT_BYTES)
+    say(small, "one", "two", "three")
+    small.close_attempt(KEY)
+    small.append(AttemptKey("another", "main", 1), [Entry(9 * S, OUT, b"takes the room")])
+    assert await show(small) == b"--- wirelet gap: 3 records, 11 bytes, log full, 12:00:00.000..12:00:02.000 ---\n"
+    assert await show(small, tail_lines=0) == b""
+
+
+async def test_a_reader_of_much_lets_others_run(store: LogStore) -> None:
+    store.append(KEY, [Entry(1, OUT, b"x" * 79) for _ in range(5000)])
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            await checkpoint()
+            turns += 1
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(take_turns)
+        pieces = [piece async for piece in read(store, KEY, LogOptions(), clock=FixedClock())]
+        tasks.cancel_scope.cancel()
+    assert turns >= len(pieces) - 1 > 1
+
+
 # -- followers
+
+
+DEADLINE_S = 3
+"""Never reached when things work."""
+
+
+async def settle() -> None:
+    """Until every follower has seen all and waits."""
+    for _ in range(10):
+        await checkpoint()
 
 
 class Follower:
@@ -199,11 +236,11 @@ class Follower:
         self.pieces: AsyncIterator[bytes] = read(store, KEY, chosen, clock=FixedClock())
 
     async def next(self) -> bytes:
-        with anyio.fail_after(10):
+        with anyio.fail_after(DEADLINE_S):
             return await anext(self.pieces)
 
     async def rest(self) -> bytes:
-        with anyio.fail_after(10):
+        with anyio.fail_after(DEADLINE_S):
             return b"".join([piece async for piece in self.pieces])
 
 
@@ -232,7 +269,7 @@ async def test_many_followers_of_one_log_end_with_the_attempt(store: LogStore) -
         for number in range(5):
             await checkpoint()
             say(store, f"n{number}")
-        await checkpoint()
+        await settle()
         store.close_attempt(KEY)
     new = b"n0\nn1\nn2\nn3\nn4\n"
     assert sorted(seen) == sorted([b"old\nnew\n" + new, new, b"new\n" + new, b"old\nnew\n" + new])
@@ -252,8 +289,13 @@ async def test_a_follower_ends_when_the_pod_is_gone(store: LogStore) -> None:
     assert await follower.next() == b"a\n"
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(follower.rest)
-        await checkpoint()
+        await settle()
         store.release("uid")
+
+
+async def test_a_follower_ends_with_its_limit_of_bytes(store: LogStore) -> None:
+    say(store, "one", "two")
+    assert await Follower(store, limit_bytes=5).rest() == b"one\nt"
 
 
 async def test_a_prompt_is_shown_to_a_follower_and_completed_later(store: LogStore) -> None:
@@ -296,5 +338,6 @@ async def test_a_reader_that_does_not_follow_ends_although_the_log_grows(store: 
     shown = b""
     async for piece in pieces:
         shown += piece
+        assert len(shown) < 10
         say(store, *"defghi")
     assert shown == b"a\nb\nc\n"

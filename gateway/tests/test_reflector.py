@@ -244,6 +244,17 @@ async def test_a_list_that_is_refused_is_asked_for_again(tmp_path: Path) -> None
     assert changes == ["added a", "synced"]
 
 
+async def test_only_pods_of_this_node_and_namespace_are_asked_for(tmp_path: Path) -> None:
+    path = "/api/v1/namespaces/lab/pods"
+    async with kube_server(tmp_path) as (server, api), anyio.create_task_group() as tasks:
+        server.will("GET", path, listing(5))
+        server.will("WATCH", path, WatchAnswer([], ends=anyio.Event()))
+        tasks.start_soon(KubePodSource(api, "pi", "lab").run)
+        await server.until("WATCH", path, 1)
+        tasks.cancel_scope.cancel()
+    assert {asked.query["fieldSelector"] for asked in server.asked} == {"spec.nodeName=pi"}
+
+
 # -- what pods name
 
 
@@ -324,6 +335,15 @@ async def test_what_a_new_pod_names_is_read_when_the_authorizer_knows_the_pod_to
     assert first_s >= SETTLE_S
     assert second_s < SETTLE_S
     assert len(server.asked) == 2
+
+
+async def test_what_is_kept_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.kube.reference_reader.MAX_REFERENCES", 3)
+    async with kube_server(tmp_path) as (server, api):
+        reader = ReferenceReader(api, lambda: 100.0)
+        for name in ("a", "b", "c", "d", "b", "d", "a"):
+            await reader.read(Reference(ReferenceKind.SECRET, "n", name))
+    assert [asked.path.rpartition("/")[2] for asked in server.asked] == ["a", "b", "c", "d", "a"]
 
 
 async def test_nothing_is_kept_of_what_no_pod_names_any_more(tmp_path: Path) -> None:

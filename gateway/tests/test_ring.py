@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from itertools import pairwise
-from types import FrameType
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.logs import ring as ring_module
 from gateway.logs.record import Entry, Gap, GapCause, Stream, gap_entry, text_entries, unpack_gap
-from gateway.logs.ring import HEADER_BYTES, Ring, RingCorrupt, Tail
+from gateway.logs.ring import HEADER_BYTES, Ring, RingCorrupt
+from gateway.logs.tail import Tail, last_lines
+from gateway.tests.kills import prefixes, snapshots
 
 OUT, ERR = Stream.STDOUT, Stream.STDERR
 
@@ -125,9 +123,9 @@ def test_a_reader_that_was_overtaken_is_told_how_much_it_missed() -> None:
 def test_the_last_lines_join_partial_entries() -> None:
     ring = make_ring()
     ring.append(text_entries(1, b"one\ntwo\nthr") + text_entries(2, b"ee\nfo"))
-    assert [r[3] for r in ring.read(ring.last_lines(2).cursor, 1000)] == [b"thr", b"ee", b"fo"]
-    assert ring.last_lines(0).cursor.seq == ring.next_seq
-    assert ring.last_lines(9) == Tail(ring.oldest(), 4, frozenset())
+    assert [r[3] for r in ring.read(last_lines(ring, 2).cursor, 1000)] == [b"thr", b"ee", b"fo"]
+    assert last_lines(ring, 0).cursor.seq == ring.next_seq
+    assert last_lines(ring, 9) == Tail(ring.oldest(), 4, frozenset())
 
 
 def test_a_closed_ring_is_still_closed_after_reopening() -> None:
@@ -178,37 +176,6 @@ def test_a_ring_is_the_end_of_a_list(batches: list[list[int]], grow: list[int], 
 
 
 # -- against a kill
-
-
-def snapshots(memory: bytearray, work: Callable[[], object]) -> list[bytes]:
-    """The memory before every line of the ring's code that work runs, and after the last."""
-    seen: list[bytes] = [bytes(memory)]
-
-    def trace(frame: FrameType, event: str, arg: object) -> Any:
-        if frame.f_code.co_filename != ring_module.__file__:
-            return None
-        if seen[-1] != memory:
-            seen.append(bytes(memory))
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        work()
-    finally:
-        sys.settrace(before)
-    if seen[-1] != memory:
-        seen.append(bytes(memory))
-    return seen
-
-
-def prefixes(old: bytes, new: bytes) -> list[bytes]:
-    """Every state on the way of one write, byte by byte; a single aligned word is written at once."""
-    changed = [at for at in range(len(old)) if old[at] != new[at]]
-    first, last = changed[0], changed[-1] + 1
-    if first // 8 == (last - 1) // 8:
-        return [new]
-    return [new[:at] + old[at:] for at in range(first + 1, last + 1)]
 
 
 @pytest.mark.parametrize("before", [0, 3, 9, 14, 40])

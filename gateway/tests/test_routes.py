@@ -133,6 +133,20 @@ async def test_every_route_is_for_those_who_may(door: Door, method: str, path: s
     assert (await door.ask(method, path, token="scraper-token"))[0] == status
 
 
+@pytest.mark.parametrize(
+    ("path", "arguments"),
+    [
+        ("/containerLogs/lab/hello/main", ["lab", "hello", "main"]),
+        ("/containerLogs/lab//main", None),
+        ("/containerLogs/lab/hello/", None),
+        ("/containerLogs/lab/hello/main/", None),
+    ],
+)
+def test_a_part_in_braces_is_one_segment_that_is_not_empty(path: str, arguments: list[str] | None) -> None:
+    (route,) = [route for route in kubelet_routes(PODS, logs(), FixedVitals()) if route.pattern.startswith("/containerLogs/")]
+    assert route.arguments(path) == arguments
+
+
 async def test_what_those_who_may_get(door: Door) -> None:
     door.reviews.allowed |= {("alice", verb, "proxy") for verb in ("get", "create")}
     status, headers, body = await door.ask("GET", "/pods", user="alice")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +36,8 @@ class Office:
         self.ledger = Ledger(folder / "ledger.sqlite")
         self.logs = LogStore(folder / "logs", budget_bytes=1 << 20)
         self.told: list[PodUid] = []
-        self.book = RunBook(Runs(self.ledger.entries()), self.ledger, self.logs, self.told.append, lambda: 1000.0)
+        seconds = itertools.count(1000)
+        self.book = RunBook(Runs(self.ledger.entries()), self.ledger, self.logs, self.told.append, lambda: float(next(seconds)))
 
     @property
     def state(self) -> str:
@@ -81,6 +83,7 @@ async def test_the_way_of_an_attempt(office: Office) -> None:
         5,
         9,
     )
+    assert kept.started_at == 1000
     assert set(office.told) == {UID}
 
 

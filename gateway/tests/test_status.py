@@ -64,12 +64,23 @@ def test_a_running_pod_as_a_whole() -> None:
     }
 
 
+FAILED_BEFORE = attempt(4, "exited", exit_code=1)
+
+
 @pytest.mark.parametrize(("found_at", "shown_at"), [(WALL + 90, WALL), (None, WALL), (WALL + 0.5, WALL + 0.5)])
 def test_a_start_that_was_told_keeps_its_time_when_the_ledger_lost_it(found_at: float | None, shown_at: float) -> None:
     desired = pod()
     desired["status"] = status_of(desired, {"main": [attempt()]})
     found = PodObservation({"main": [attempt(started_at=found_at)]}, {"main": "board-a"}, True)
     assert witnessed(PodView(desired), found)["main"][0].started_at == shown_at
+
+
+@pytest.mark.parametrize(("held", "gens"), [([1], [1, 4, 5]), ([5], [4, 5]), ([4], [4, 5]), ([], [4, 5])])
+def test_what_the_api_server_remembers_beyond_the_ledger_counts(held: list[int], gens: list[int]) -> None:
+    desired = pod()
+    desired["status"] = status_of(desired, {"main": [FAILED_BEFORE, attempt(5)]})
+    found = PodObservation({"main": [attempt(gen) for gen in held]})
+    assert [known.gen for known in witnessed(PodView(desired), found)["main"]] == gens
 
 
 def test_a_restarted_container_shows_its_last_end() -> None:
@@ -115,10 +126,22 @@ INIT: dict[str, Any] = {"initContainers": [{"name": "init", "image": "i"}]}
         (INIT, {"init": [DONE], "main": [RUNNING]}, "Running"),
         # initialised once is initialised for good
         (INIT, {"init": [FAILED], "main": [RUNNING]}, "Running"),
+        (INIT, {"main": [RUNNING]}, "Running"),
     ],
 )
 def test_the_phase_is_the_kubelets(spec: dict[str, Any], attempts: dict[str, list[Attempt]], phase: str) -> None:
     assert status_of(pod(**spec), attempts)["phase"] == phase
+
+
+@pytest.mark.parametrize("phase", ["Failed", "Succeeded"])
+def test_a_phase_that_somebody_ended_stays(phase: str) -> None:
+    assert status_of({**pod(), "status": {"phase": phase}}, {"main": [RUNNING]})["phase"] == phase
+
+
+def test_an_init_container_that_succeeded_stays_so() -> None:
+    (init,) = status_of(pod(**INIT), {"init": [DONE], "main": [RUNNING]})["initContainerStatuses"]
+    assert init["ready"]
+    assert init["state"]["terminated"]["reason"] == "Completed"
 
 
 @pytest.mark.parametrize(("ended", "phase"), [(DONE, "Succeeded"), (FAILED, "Failed")])

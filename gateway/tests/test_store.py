@@ -14,7 +14,7 @@ import pytest
 
 from gateway.logs.file import SEGMENT_BYTES
 from gateway.logs.record import Entry, GapCause, Stream, unpack_gap
-from gateway.logs.store import AttemptKey, DeviceKey, LogKey, LogStore
+from gateway.logs.store import SHORTAGE_S, AttemptKey, DeviceKey, LogKey, LogStore
 
 FIRST, SECOND = AttemptKey("uid-1", "main", 1), AttemptKey("uid-1", "main", 2)
 OTHER, BOARD = AttemptKey("uid-2", "main", 1), DeviceKey("board/ä")
@@ -32,10 +32,15 @@ def content(store: LogStore, key: LogKey) -> list[bytes]:
 
 
 @contextmanager
-def full_tmpfs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The operating system says what it says when a tmpfs is full."""
+def full_tmpfs(monkeypatch: pytest.MonkeyPatch, directory: Path | None = None) -> Iterator[None]:
+    """The operating system says what it says when a tmpfs is full: of what directory holds now, or for ever."""
+    most = None if directory is None else len(list(directory.iterdir()))
+    allocate = os.posix_fallocate
 
     def no_space(fd: int, offset: int, size: int) -> None:
+        if directory is not None and most is not None and len(list(directory.iterdir())) <= most:
+            allocate(fd, offset, size)
+            return
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
@@ -153,6 +158,7 @@ def test_output_without_any_room_is_declared_as_a_gap_later(tmp_path: Path) -> N
     store.append(OTHER, lines(5))
     store.append(OTHER, lines(2, 5))
     assert store.counters.refused_records == 7
+    assert store.shortage == "logs.budget is used up by containers that run"
     store.release("uid-1")
     store.append(OTHER, lines(1, 7))
     gap, line = content(store, OTHER)
@@ -161,17 +167,38 @@ def test_output_without_any_room_is_declared_as_a_gap_later(tmp_path: Path) -> N
 
 
 def test_a_full_tmpfs_costs_old_records_and_no_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = LogStore(tmp_path, budget_bytes=16 << 20)
+    now, begun = [1000.0], []
+    store = LogStore(tmp_path, budget_bytes=16 << 20, now=lambda: now[0])
+    store.shortage_began = lambda: begun.append(now[0])
     store.append(FIRST, lines(10))
+    assert (store.shortage, store.shortage_ends_at) == ("", None)
     with full_tmpfs(monkeypatch):
         store.append(FIRST, lines(5000, 10))
         store.append(OTHER, lines(3))
         assert [path.name for path in tmp_path.iterdir()] == [next(tmp_path.glob("*.ring")).name], "no half-made file is left"
     assert store.counters.no_space >= 2
+    assert (store.shortage, begun) == (f"{tmp_path}: No space left on device", [1000.0])
+    now[0] += SHORTAGE_S
+    assert (store.shortage, store.shortage_ends_at) == ("", None)
     assert content(store, FIRST)[-1] == b"%080d" % 5009
     assert store.allocated_bytes == SEGMENT_BYTES
     store.append(OTHER, lines(1, 3))
     assert len(content(store, OTHER)) == 2
+
+
+def test_on_a_full_tmpfs_the_oldest_log_of_an_ended_container_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LogStore(tmp_path, budget_bytes=16 << 20)
+    store.append(FIRST, lines(10))
+    store.close_attempt(FIRST)
+    with full_tmpfs(monkeypatch, tmp_path):
+        store.append(OTHER, lines(3))
+        assert len(content(store, OTHER)) == 3
+        assert store.counters.evicted == 1
+        assert store.shortage
+        lost = store.find(FIRST)
+        assert lost is not None
+        assert lost.lost is not None
+        assert lost.lost.records == 10
 
 
 def test_files_that_are_no_rings_are_removed_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -190,6 +217,20 @@ def test_files_that_are_no_rings_are_removed_and_counted(tmp_path: Path, caplog:
     assert again.counters.corrupt == 3
     assert len(again.rings()) == 1
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_log_of_another_version_is_removed_with_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = LogStore(tmp_path, budget_bytes=1 << 20)
+    store.append(FIRST, lines(3))
+    store.close()
+    (path,) = tmp_path.glob("*.ring")
+    with path.open("r+b") as file:
+        file.write(b"WLRING01")
+    again = LogStore(tmp_path, budget_bytes=1 << 20)
+    again.reopen_all()
+    assert (again.counters.corrupt, list(tmp_path.iterdir())) == (1, [])
+    (told,) = caplog.records
+    assert (told.getMessage(), told.__dict__["error"]) == ("a log file cannot be taken over and was removed", "no ring of this version")
 
 
 def test_logs_belong_to_their_user_alone(tmp_path: Path) -> None:

@@ -117,6 +117,27 @@ async def test_only_tls_1_2_and_newer_and_http_1_1(tls: ServingTls, authority: A
     assert (await tls.context()).minimum_version == ssl.TLSVersion.TLSv1_2
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_no_session_can_be_resumed(tls: ServingTls, authority: Authority, version: ssl.TLSVersion) -> None:
+    """What was proved once has to be proved again: a certificate may have expired meanwhile."""
+    context = client_context(authority, authority.client("alice"))
+    context.maximum_version = version
+
+    def connect(port: int, session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool | None]:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=10) as raw,
+            context.wrap_socket(raw, server_hostname="127.0.0.1", session=session) as secure,
+        ):
+            secure.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert secure.recv(1)
+            return secure.session, secure.session_reused
+
+    async with https(tls) as port:
+        session, _ = await to_thread.run_sync(connect, port, None)
+        _, is_resumed = await to_thread.run_sync(connect, port, session)
+    assert not is_resumed
+
+
 async def test_plain_http_on_the_https_port_is_told_so(tls: ServingTls) -> None:
     async with https(tls) as port, await anyio.connect_tcp("127.0.0.1", port) as client:
         await client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -6,6 +6,7 @@ Threads and processes still need real time, so the clock jumps only after nothin
 from __future__ import annotations
 
 import asyncio
+import os
 import selectors
 from typing import Any, ClassVar
 
@@ -13,8 +14,8 @@ from typing import Any, ClassVar
 class WarpedLoop(asyncio.SelectorEventLoop):
     """Use it by `anyio_backend`: ("asyncio", {"loop_factory": WarpedLoop})."""
 
-    idle_s: ClassVar[float] = 0.03
-    """Longer than a commit of the ledger on a slow machine usually takes."""
+    idle_s: ClassVar[float] = 0.03 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    """Longer than a commit of the ledger on a slow machine usually takes, and on a busy one."""
 
     def __init__(self) -> None:
         self.skipped_s = 0.0

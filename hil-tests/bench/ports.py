@@ -1,161 +1,106 @@
-"""What 100 busy serial ports cost the gateway: boards that write 80-byte lines as fast as a line of 921600 baud carries them, into rings.
+"""What 100 busy serial ports cost the gateway: each full of 80-byte lines at 921600 baud, into rings.
 
-Simulated boards need far more CPU than the gateway, so 20 ports are measured, at the rate that they reach, and the figure is that of 100
-ports at the full rate. Also as "Pi class (scaled)": under a quota of 1/8 of a core, where this machine lets us set one.
+The figure is the CPU time of the gateway's process alone, as getrusage counts it. Where this machine has no time for so many boards,
+fewer are taken, so that each still has its line's rate, and the figure is scaled by ports. Then the same as "Pi class (scaled)": fewer
+ports under a quota of 1/8 of a core; and the five functions that cost the most, by samples of the gateway's CPU time.
 """
 
 from __future__ import annotations
 
-import contextlib
+import json
 import os
+import signal
+import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import yaml
+from bench._busy_table import BYTES_PER_S, Look, busy_table
+from bench._cpu_quota import cpu_quota
 from bench._figures import Figures, show_pace
-from bench._footprint import cpu_s
-from gateways import Gateway, device
 from processes import NotReady
-from workbench import Workbench
 
-PORTS: Final = 20
-BOARD_PROCESSES: Final = 2
-BAUD: Final = 921600
-BYTES_PER_S: Final = BAUD / 10
-FULL_PORTS: Final = 100
-START_S: Final = 30.0
+PORTS: Final = (100, 50, 20)
+"""How many are tried."""
 WARM_S: Final = 3.0
-MEASURE_S: Final = 10.0
+RUNS: Final = 5
+RUN_S: Final = 3.0
 PERCENT: Final = 25.0
-PI_PORTS: Final = 4
-PI_CORE: Final = 1 / 8
-PERIOD_US: Final = 100_000
-QUOTA_US: Final = int(PERIOD_US * PI_CORE)
-GROUPS: Final = (
-    (Path("/sys/fs/cgroup"), {"cpu.max": f"{QUOTA_US} {PERIOD_US}"}),
-    (Path("/sys/fs/cgroup/cpu"), {"cpu.cfs_period_us": str(PERIOD_US), "cpu.cfs_quota_us": str(QUOTA_US)}),
-)
-PACED_BOARDS: Final = Path(__file__).parent / "_paced_boards.py"
+FULL_RATE: Final = 0.97
+"""Of the line: boards that reach less had no time."""
+PI_PORTS: Final = 20
+PI_CORES: Final = 1 / 8
+PI_S: Final = 10.0
+PROFILE_S: Final = 15.0
+TOP: Final = 5
+SAMPLED: Final = Path(__file__).parent / "_sampled.py"
 
 
-def manifest(number: int) -> dict[str, Any]:
-    """A pod that never stops writing, on its own board."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": f"firehose-{number}", "annotations": {"wirelet.dev/device": f"board-{number}"}},
-        "spec": {"containers": [{"name": "main", "image": "firehose", "resources": {"limits": {"wirelet.dev/sim": 1}}}]},
-    }
+def busy_ports(figures: Figures) -> int:
+    """Returns how many ports this machine has time for."""
+    for ports in PORTS:
+        with busy_table(ports) as table:
+            gateway = table.start_gateway()
+            time.sleep(WARM_S)
+            runs = [table.watch(gateway, RUN_S) for _ in range(RUNS)]
+        rate = statistics.median(run.received_bytes / run.at_s for run in runs) / ports
+        if rate >= FULL_RATE * BYTES_PER_S:
+            break
+    show_pace(figures)
+    figures.show(f"{ports} ports full of 80-byte lines: each", rate / 1000, "kB/s")
+    figures.show("  of the line", rate / BYTES_PER_S * 100, "%")
+    for name, words in _COUNTS.items():
+        figures.show(f"  {words} for a MB", statistics.median(_per_mb(run, name) for run in runs), "")
+    figures.show("  gateway's CPU for a MB", statistics.median(_per_mb(run, "cpu_s") for run in runs) * 1000, "ms")
+    share = statistics.median(run.cpu_s / run.at_s for run in runs) * PORTS[0] / ports * BYTES_PER_S / rate
+    scaled = "" if ports == PORTS[0] else f", scaled from {ports}"
+    figures.show(f"  gateway's CPU, {PORTS[0]} ports at the full rate{scaled}", share * 100, "% of a core", PERCENT)
+    return ports
 
 
-def set_up(folder: Path, memory: Path, workbench: Workbench, ports: int, baud: int) -> Gateway:
-    links = [folder / f"port-{process}-{number}" for process in range(BOARD_PROCESSES) for number in range(ports // BOARD_PROCESSES)]
-    for process in range(BOARD_PROCESSES):
-        options = ["--link", str(folder / f"port-{process}-%d"), "--count", str(ports // BOARD_PROCESSES), "--seed", str(process * ports)]
-        workbench.process(f"boards-{process}", [sys.executable, str(PACED_BOARDS), *options, "--baud", str(baud)])
-    deadline = time.monotonic() + START_S
-    while not all(link.exists() for link in links):
-        if time.monotonic() > deadline:
-            raise NotReady(f"the boards are not ready within {START_S:g} s")
-        time.sleep(0.05)
-    manifests = folder / "manifests"
-    manifests.mkdir()
-    (manifests / "pods.yaml").write_text(yaml.safe_dump_all(manifest(number) for number in range(ports)))
-    devices = [device(f"board-{number}", "sim", link, baud) for number, link in enumerate(links)]
-    configuration = {
-        "node": {"name": "bench"},
-        "runtimeDirectory": str(memory),
-        "classes": [{"name": "sim", "slots": 1}],
-        "devices": devices,
-        "logs": {"ring": 1 << 20},
-    }
-    return workbench.gateway(configuration, "--standalone", "--manifests", str(manifests), wait=False)
+_COUNTS: Final = {"reads": "reads", "writes": "writes, mostly acknowledgements", "saves": "checkpoints saved", "wake_ups": "wake-ups"}
 
 
-def received_bytes(pid: int) -> int:
-    """All that the process has read: its ports, but for a little."""
-    lines = Path(f"/proc/{pid}/io").read_text().splitlines()
-    return int(lines[0].split()[1])
-
-
-def measure(gateway: Gateway, ports: int) -> tuple[float, float]:
-    """(bytes a second and port, CPU seconds per MB)."""
-    pid = gateway.process.pid
-    base = received_bytes(pid)
-    gateway.process.wait_for(lambda: received_bytes(pid) > base + ports * 50_000, "every board to write")
-    time.sleep(WARM_S)
-    before_s, before_bytes, begun = cpu_s(pid), received_bytes(pid), time.monotonic()
-    time.sleep(MEASURE_S)
-    used_s, moved, elapsed_s = cpu_s(pid) - before_s, received_bytes(pid) - before_bytes, time.monotonic() - begun
-    return moved / elapsed_s / ports, used_s / moved * 1e6
-
-
-@contextlib.contextmanager
-def quota(pid: int) -> Iterator[str]:
-    """Give the process PI_CORE of a core, by cgroup v2 or v1. Yields why not, or nothing."""
-    group, limits = next(((folder, limits) for folder, limits in GROUPS if (folder / "cgroup.procs").exists()), (None, {}))
-    if group is None:
-        yield "no cgroup file system"
-        return
-    own = group / f"wirelet-bench-{os.getpid()}"
-    try:
-        own.mkdir()
-        for name, value in limits.items():
-            (own / name).write_text(value)
-        (own / "cgroup.procs").write_text(str(pid))
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            own.rmdir()
-        yield f"{error.filename or own}: {error.strerror}"
-        return
-    try:
-        yield ""
-    finally:
-        with contextlib.suppress(OSError):  # it may have ended meanwhile
-            (group / "cgroup.procs").write_text(str(pid))
-        own.rmdir()
-
-
-def busy_ports(figures: Figures) -> None:
-    with _table(PORTS, BAUD) as gateway:
-        rate, s_per_mb = measure(gateway, PORTS)
-        show_pace(figures)
-        figures.show(f"{PORTS} ports of {BAUD} baud full of 80-byte lines: each", rate / 1000, "kB/s")
-        figures.show("  gateway's CPU for a MB", s_per_mb * 1000, "ms")
-        share = s_per_mb * FULL_PORTS * BYTES_PER_S / 1e6
-        figures.show(f"  {FULL_PORTS} ports at the full rate: CPU", share * 100, "% of a core", PERCENT)
+def _per_mb(run: Look, name: str) -> float:
+    return float(getattr(run, name) / run.received_bytes * 1e6)
 
 
 def pi_class(figures: Figures) -> None:
-    with _table(PI_PORTS, BAUD) as gateway, quota(gateway.process.pid) as refusal:
-        if refusal:
-            print(f"Pi class (scaled): not measured, no CPU quota here: {refusal}")
-            return
-        rate, s_per_mb = measure(gateway, PI_PORTS)
-        figures.show(f"Pi class (scaled), 1/8 core: {PI_PORTS} ports of {BAUD} baud, each", rate / 1000, "kB/s")
-        figures.show("  of the line", rate / BYTES_PER_S * 100, "%")
-        figures.show("  gateway's CPU for a MB", s_per_mb * 1000, "ms")
+    with busy_table(PI_PORTS) as table:
+        gateway = table.start_gateway()
+        with cpu_quota(gateway.process.pid, PI_CORES) as means:
+            time.sleep(WARM_S)
+            run = table.watch(gateway, PI_S)
+    rate = run.received_bytes / run.at_s / PI_PORTS
+    print(f"Pi class (scaled): 1/8 of a core ({means})")
+    figures.show(f"  {PI_PORTS} ports full of 80-byte lines: each", rate / 1000, "kB/s")
+    figures.show("  of the line", rate / BYTES_PER_S * 100, "%")
+    figures.show("  gateway's CPU for a MB", _per_mb(run, "cpu_s") * 1000, "ms")
+    figures.show("  gateway's CPU", run.cpu_s / run.at_s * 100, "% of a core")
 
 
-@contextlib.contextmanager
-def _table(ports: int, baud: int) -> Iterator[Gateway]:
-    with tempfile.TemporaryDirectory(prefix="wirelet-bench-") as folder, tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
-        workbench = Workbench(Path(folder))
-        try:
-            yield set_up(Path(folder), Path(memory), workbench, ports, baud)
-        finally:
-            workbench.clear()
+def profile(ports: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="wirelet-bench-") as folder, busy_table(ports) as table:
+        counts = Path(folder) / "counts"
+        gateway = table.start_gateway((sys.executable, str(SAMPLED), str(counts)))
+        os.kill(gateway.process.pid, signal.SIGUSR1)
+        time.sleep(PROFILE_S)
+        gateway.stop()
+        told: dict[str, int] = json.loads(counts.read_text())
+    total = sum(told.values())
+    print(f"the {TOP} functions that cost the most, of {total} samples; calls into C and the kernel count for their caller")
+    for name, count in sorted(told.items(), key=lambda pair: -pair[1])[:TOP]:
+        print(f"  {count / total:5.1%}  {name}")
 
 
 def main() -> int:
     figures = Figures()
     try:
-        busy_ports(figures)
+        ports = busy_ports(figures)
         pi_class(figures)
+        profile(ports)
     except NotReady as error:
         print(f"ports: {error}", file=sys.stderr)
         return 1

@@ -13,7 +13,7 @@ from typing import Final
 
 from bench._figures import Figures
 
-from transports.protocol import Output, RecordKind
+from transports.protocol import Lines, Output, RecordKind
 from transports.protocols.framed import FramedProtocol
 from transports.wire.datagrams import Hello, Ready, encode_dgram
 from transports.wire.framing import DATA, DGRAM, encode_frame
@@ -101,7 +101,7 @@ def protocol_us(stream: bytes) -> float:
         protocol.receive_data(chunk, 1.0)
         for event in protocol.events():
             if isinstance(event, Output):
-                records += len(event.items)
+                records += sum(item.line_count for item in event.items if isinstance(item, Lines))
                 protocol.stored(event.checkpoint, 1.0)
         while protocol.data_to_send(1.0):
             pass

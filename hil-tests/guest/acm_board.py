@@ -40,7 +40,9 @@ class AcmBoard:
         self._runner = BoardRunner(BoardConfig(id=board_id, slots=2), self._port)
         self._has_started = threading.Event()
         self._token: anyio.lowlevel.EventLoopToken | None = None
-        threading.Thread(target=anyio.run, args=(self._live,), daemon=True).start()
+        self._life: anyio.CancelScope
+        self._thread = threading.Thread(target=anyio.run, args=(self._live,), daemon=True)
+        self._thread.start()
         self._has_started.wait()
         self.plug()
 
@@ -60,14 +62,18 @@ class AcmBoard:
 
     def remove(self) -> None:
         self.unplug()
+        anyio.from_thread.run_sync(self._life.cancel, token=self._token)
+        self._thread.join()  # the kernel waits for the end of its tty before it takes the function apart
         (self._gadget / "configs/c.1/acm.GS0").unlink()
         for folder in ("configs/c.1/strings/0x409", "configs/c.1", "functions/acm.GS0", "strings/0x409", "."):
             (self._gadget / folder).rmdir()
 
     async def _live(self) -> None:
         self._token = anyio.lowlevel.current_token()
-        self._has_started.set()
-        await self._runner.run()
+        with anyio.CancelScope() as self._life:
+            self._has_started.set()
+            await self._runner.run()
+        self._port.close()
 
 
 def _make_gadget(serial: str) -> Path:
@@ -98,7 +104,7 @@ class _GadgetPort:
             with contextlib.suppress(OSError):
                 if data := os.read(self._fd, READ_BYTES):
                     return data
-            self._close()
+            self.close()
 
     async def send(self, data: bytes) -> None:
         """What does not fit, because nobody reads, is lost."""
@@ -120,10 +126,10 @@ class _GadgetPort:
                 self._fd = os.open(NODE, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
                 tty.setraw(self._fd)
                 return
-            self._close()
+            self.close()
             await anyio.sleep(REOPEN_S)
 
-    def _close(self) -> None:
+    def close(self) -> None:
         if self._fd >= 0:
             anyio.notify_closing(self._fd)
             os.close(self._fd)

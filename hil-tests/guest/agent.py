@@ -10,6 +10,8 @@ import contextlib
 import importlib
 import os
 import selectors
+import stat
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -137,7 +139,17 @@ def _channel() -> str:
     return next(f"/dev/{port.name}" for port in PORTS.iterdir() if (port / "name").read_text().strip() == CHANNEL)
 
 
+def _let_everybody_reach(path: str) -> None:
+    """A checkout or a Python in somebody's home is only for him; here other users run it, too. It changes nothing outside the guest."""
+    for folder in (Path(path), *Path(path).parents):
+        mode = folder.stat().st_mode
+        if not mode & stat.S_IXOTH:
+            folder.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
+
+
 if __name__ == "__main__":
+    for path in (sys.prefix, sys.base_prefix, os.environ["PYTHONPATH"]):
+        _let_everybody_reach(path)
     for module in os.environ["PRELOAD"].split(","):
         importlib.import_module(module)
     while not SETTLED.exists():

@@ -14,7 +14,22 @@ from guest.machine import Guest
 from guest.stand import Stand
 from processes import Process, Reaper
 
-PRELOAD: Final = ("gateway.app", "gateway.cli.run", "gateway.cli.get", "gateway.cli.logs", "guest.gateway", "guest.tty", "guest.bare_usb")
+PRELOAD: Final = (
+    "anyio._backends._asyncio",
+    "gateway.app",
+    "gateway.cli.run",
+    "gateway.cli.get",
+    "gateway.cli.logs",
+    "transports.serial_driver",
+    "transports.protocols.framed_driver",
+    "transports.discovery.udev",
+    "guest.bare_usb",
+    "guest.gadget",
+    "guest.gateway",
+    "guest.held_link",
+    "guest.inside",
+    "guest.tty",
+)
 """What most tests run: a second of the machine is half a minute of the guest, which spends it while the first test is set up."""
 
 
@@ -46,9 +61,8 @@ def guest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def stand(guest: Guest, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stand]:
+def stand(guest: Guest, tmp_path: Path, started: list[Process]) -> Iterator[Stand]:
     """Adapters, boards and gateways for one test: stand.usb_serial("S1"), stand.board(...), stand.gateway({...})."""
-    started: list[Process] = []
     made = Stand(guest, tmp_path, started)
     yield made
     made.clear()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from guest.inside import await_listener, write_files
@@ -42,6 +44,7 @@ class Gateway:
         files = {f"{self.folder}/gateway.yaml": json.dumps(whole)}  # JSON is YAML
         files |= {f"{self.folder}/pods/{pod['metadata']['name']}.yaml": json.dumps(pod) for pod in pods}
         guest.call(write_files, files, user)
+        guest.run("mkdir", "-p", f"{self.folder}/pods")
         self.process: GuestProcess
         self._client: Client
         self._others: list[GuestProcess] = []
@@ -50,11 +53,13 @@ class Gateway:
         """Returns when its socket answers."""
         argv = ("gateway", "run", "--standalone", "--config", f"{self.folder}/gateway.yaml", "--manifests", f"{self.folder}/pods")
         self.process = self._guest.start_module(*argv, user=self._user, groups=self._groups)
-        try:
-            self._guest.call(await_listener, self._socket)
-        except TimeoutError as late:
-            raise GuestError(self.process.output) from late
         asking = self._guest.start_calls()
+        asking.begin(await_listener, self._socket)
+        while not asking.has_answered and self.process.is_running:
+            time.sleep(LOOK_S)
+        if not asking.has_answered:
+            raise GuestError(f"the gateway ended\n{self.process.output}")
+        asking.answer()
         self._client = asking.keep(Client, self._socket)
         self._others.append(asking)
 
@@ -89,6 +94,18 @@ class Gateway:
     def device(self, name: str) -> dict[str, Any]:
         return self._row("devices", name)
 
+    def await_device_told(self, name: str, beginning: str) -> dict[str, Any]:
+        """The device once its message begins so."""
+        return self.await_that(lambda: self.device(name), lambda row: str(row.get("message", "")).startswith(beginning))
+
+    def metrics(self) -> str:
+        """What Prometheus would get."""
+        return self._guest.call(read_metrics, self._socket)
+
+    def delete_pod(self, name: str) -> None:
+        """Remove its manifest."""
+        self._guest.call(os.remove, f"{self.folder}/pods/{name}.yaml")
+
     def _row(self, kind: str, name: str) -> dict[str, Any]:
         return next((row for row in self._client.items(kind) if row["name"] == name), {})
 
@@ -110,7 +127,44 @@ class Gateway:
         return row
 
 
-def counter(name: str, rate_hz: int = 20) -> dict[str, Any]:
-    """A pod that counts aloud, so that a missing line is seen."""
-    container = {"name": "main", "image": "counter", "args": ["--rate", str(rate_hz)]}
+def read_metrics(socket: str) -> str:
+    """In the guest."""
+    with Client(Path(socket))._answer("/metrics", WAIT_S) as answer:  # the command line has no use for it
+        return answer.read().decode()
+
+
+def counter(name: str, board: int | None = None, rate_hz: int = 20) -> dict[str, Any]:
+    """A pod that counts aloud, so that a missing line is seen; for that board of serial_boards(), or for any."""
+    container: dict[str, Any] = {"name": "main", "image": "counter", "args": ["--rate", str(rate_hz)]}
+    if board is not None:
+        container["resources"] = {"limits": {f"wirelet.dev/sim-{board}": "1"}}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"containers": [container]}}
+
+
+def serial_boards(*paths: str) -> dict[str, Any]:
+    """A configuration with a board at each of these serial ports: board-0 of class sim-0, board-1 of class sim-1."""
+    classes = [{"name": f"sim-{number}", "slots": 2} for number, _ in enumerate(paths)]
+    devices = [
+        {"name": f"board-{number}", "class": f"sim-{number}", "link": {"serial": {"path": path}}} for number, path in enumerate(paths)
+    ]
+    return {"node": {"name": "desk"}, "classes": classes, "devices": devices}
+
+
+def is_running(pod: Mapping[str, Any]) -> bool:
+    """All its containers run, and their devices answer."""
+    return pod.get("status") == "Running" and bool(pod["ready"] == len(pod["containers"]))
+
+
+def assert_counted(log: str) -> None:
+    """Every number of a counter once and in order."""
+    numbers = counted(log)
+    assert numbers == list(range(1, numbers[-1] + 1)), log
+
+
+def counted(log: str) -> list[int]:
+    return [int(line) for line in log.splitlines() if line.isdigit()]
+
+
+def await_more(log: GuestProcess) -> None:
+    """A second's more of a counter's log than it has."""
+    log.wait_for(f"\n{counted(log.output)[-1] + 20}\n")

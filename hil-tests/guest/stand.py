@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from guest.board_process import Board
 from guest.ft232_adapter import Ft232Adapter
+from guest.gadget import Gadget
 from guest.gateway import Gateway
 from guest.machine import Guest
+from guest.process import GuestProcess
 from guest.usb_board import UsbBoard
 from guest.usb_serial import UsbSerial
 from processes import Process, Reaper
@@ -35,7 +38,7 @@ class Stand:
         return adapter
 
     def ft232(self, serial: str) -> Ft232Adapter:
-        """Our own adapter, plugged in; see it for what may be wired to it."""
+        """Our own adapter, plugged in; see it for what may be wired to it. serial "" is one without a serial number."""
         adapter = Ft232Adapter(self.guest, self._loop(), serial)
         self._undo.callback(adapter.remove)
         adapter.plug()
@@ -60,6 +63,32 @@ class Stand:
         self._started.append(board.process)
         self._undo.callback(board.process.stop)
         board.start()
+        return board
+
+    def calls(self, *, user: str = "", groups: tuple[str, ...] = ()) -> GuestProcess:
+        """A process for `call` and `keep`."""
+        process = self.guest.start_calls(user=user, groups=groups)
+        self._undo.callback(process.stop, signal.SIGKILL)
+        return process
+
+    def gadget(self, serial: str, function: str) -> Gadget:
+        """A device of the guest's own kernel, not plugged in yet."""
+        gadget = self.calls().keep(Gadget, serial, function)
+        self._undo.callback(gadget.remove)
+        return gadget
+
+    def function_fs(self, name: str) -> None:
+        """Serves the function `ffs.name` of a gadget as a loop; before the gadget is plugged in."""
+        loop = self.guest.start_module("guest.function_fs", name)
+        self._undo.callback(self.guest.run, "umount", f"/run/ffs-{name}")
+        self._undo.callback(loop.stop, signal.SIGKILL)
+        loop.wait_for("ready")
+
+    def board_in_guest(self, port: str, name: str) -> GuestProcess:
+        """A board in a process of the guest, whose UART is a port of the guest. It ends when that hangs up."""
+        board = self.guest.start_module("board_on_a_cable", port, "--id", name, "--baud", "9600")  # all that a gadget's port knows
+        self._undo.callback(board.stop)
+        board.wait_for("powered")
         return board
 
     def gateway(self, configuration: dict[str, Any], *pods: dict[str, Any], **user: str) -> Gateway:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
+import pytest
 import yaml
 from guest.acm_board import AcmBoard
-from guest.gateway import Gateway, counter
+from guest.gateway import Gateway, assert_counted, await_more, counter, is_running
 from guest.inside import OpenWatch
 from guest.machine import Guest
 from guest.stand import Stand
-from guest.test_usb_serial import assert_counted, await_lines_after_replug, is_ready, is_running
 
 FTDI = "0403:6001"
+pytestmark = pytest.mark.timeout(400)
+"""The first test of a run boots the guest, and each starts a gateway or two in it."""
 
 
 def test_same_pod_and_log_when_the_adapter_is_plugged_in_another_port(stand: Stand) -> None:
@@ -28,17 +31,14 @@ def test_same_pod_and_log_when_the_adapter_is_plugged_in_another_port(stand: Sta
 
     adapter.unplug()
     adapter.await_unplugged()
-    row = gateway.await_device("board-0", "Disconnected")
-    assert "no port with usbSerial W0101" in row["message"] or "unplugged" in row["message"]
-    held = stand.guest.start_calls()
+    gateway.await_that(lambda: gateway.device("board-0"), lambda row: row["message"].startswith("no port with usbSerial W0101; "))
     other = stand.usb_serial("W0102")  # takes its node's name, so that the board gets another
     stand.board(other.socket, "board-b")
     other.await_plugged()
     adapter.plug(port="7")
     second_node = adapter.await_plugged()
-    after = gateway.await_pod("counter", is_ready)
-    await_lines_after_replug(log)
-    held.end_input()
+    after = gateway.await_pod("counter", is_running)
+    await_more(log)
 
     assert second_node != first_node
     assert gateway.device("board-0")["port"] == place, "by its serial number it is the same"
@@ -85,24 +85,22 @@ def test_a_swapped_board_is_not_taken_for_the_one_that_the_serial_names(stand: S
     other.unplug()
     adapter.await_unplugged()
     mine.plug()
-    after = gateway.await_pod("counter", is_ready)
+    after = gateway.await_pod("counter", is_running)
     assert (after["uid"], after["restarts"]) == (before["uid"], before["restarts"])
 
 
 def test_a_native_usb_board_that_resets_is_a_reboot_and_no_unplug(stand: Stand) -> None:
-    desk = stand.guest.start_calls()
+    desk = stand.calls()
     board = desk.keep(AcmBoard, "N0001", "native")
     try:
         gateway = stand.gateway(configuration({"usbSerial": "N0001"}), counter("counter"))
         before = gateway.await_pod("counter", is_running)
-        boot = gateway.device("board-0")["boot"]
+        boot, losses = gateway.device("board-0")["boot"], disconnections(gateway)
         board.reset()
-        after = gateway.await_pod("counter", lambda pod: is_ready(pod) and pod["restarts"] == 1)
+        after = gateway.await_pod("counter", lambda pod: is_running(pod) and pod["restarts"] == 1)
         assert after["uid"] == before["uid"]
         assert gateway.device("board-0")["boot"] != boot
-        reasons = gateway.cli("get", "events")
-        assert "Started" in reasons
-        assert "DeviceDisconnected" not in reasons
+        assert disconnections(gateway) == losses
     finally:
         board.remove()
         desk.end_input()
@@ -126,6 +124,13 @@ def test_a_port_that_no_device_uses_is_offered_and_never_opened(stand: Stand, gu
     guest.run("sh", "-c", f": <{node}")
     assert opens.count() == 1, "an open would have been seen"
     watching.end_input()
+
+
+def disconnections(gateway: Gateway) -> list[dict[str, Any]]:
+    """Events that a device was not there; a pod that waits for the first session at the start has one."""
+    events = json.loads(gateway.cli("get", "events", "-o", "json"))["items"]
+    assert any(event["reason"] == "Started" for event in events)
+    return [event for event in events if event["reason"] == "DeviceDisconnected"]
 
 
 def configuration(*matches: dict[str, Any]) -> dict[str, Any]:

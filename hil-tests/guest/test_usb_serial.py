@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from guest.board_process import Board
-from guest.gateway import counter
-from guest.process import GuestProcess
+from guest.gateway import assert_counted, await_more, counter, is_running, serial_boards
 from guest.stand import Stand
 from guest.usb_serial import UsbSerial
 
@@ -39,7 +37,7 @@ def test_same_pod_and_log_after_replug(stand: Stand, unplug: Move, plug: Move) -
     adapter = stand.usb_serial("W0001")
     board = stand.board(adapter.socket, "board-a")
     adapter.await_plugged()
-    gateway = stand.gateway(configuration(adapter.by_id), counter("counter"))
+    gateway = stand.gateway(serial_boards(adapter.by_id), counter("counter"))
     before = gateway.await_pod("counter", is_running)
     log = gateway.follow_log("counter")
     log.wait_for("\n20\n")
@@ -49,8 +47,8 @@ def test_same_pod_and_log_after_replug(stand: Stand, unplug: Move, plug: Move) -
     gateway.await_device("board-0", "Disconnected")
     plug(adapter, board)
     adapter.await_plugged()
-    after = gateway.await_pod("counter", is_ready)
-    await_lines_after_replug(log)
+    after = gateway.await_pod("counter", is_running)
+    await_more(log)
 
     assert (after["uid"], after["restarts"]) == (before["uid"], before["restarts"])
     assert_counted(log.output)
@@ -60,40 +58,48 @@ def test_a_board_that_lost_power_with_its_cable_is_another_boot_of_the_same_boar
     adapter = stand.usb_serial("W0002")
     board = stand.board(adapter.socket, "board-a")
     adapter.await_plugged()
-    gateway = stand.gateway(configuration(adapter.by_id), counter("counter"))
+    gateway = stand.gateway(serial_boards(adapter.by_id), counter("counter"))
     before = gateway.await_pod("counter", is_running)
 
     board.kill()
     adapter.await_unplugged()
     board.start()
     adapter.await_plugged()
-    after = gateway.await_pod("counter", lambda pod: is_ready(pod) and pod["restarts"] == 1)
+    after = gateway.await_pod("counter", lambda pod: is_running(pod) and pod["restarts"] == 1)
 
     assert after["uid"] == before["uid"]
 
 
-def configuration(*paths: str) -> dict[str, Any]:
-    devices = [{"name": f"board-{number}", "class": "sim", "link": {"serial": {"path": path}}} for number, path in enumerate(paths)]
-    return {"node": {"name": "desk"}, "classes": [{"name": "sim", "slots": 2, "shared": True}], "devices": devices}
+def test_two_adapters_keep_their_boards_when_the_kernel_swaps_their_names(stand: Stand) -> None:
+    first, second = stand.usb_serial("W0003"), stand.usb_serial("W0004")
+    boards = [stand.board(adapter.socket, f"board-{adapter.serial}") for adapter in (first, second)]
+    before = (first.await_plugged(), second.await_plugged())
+    gateway = stand.gateway(serial_boards(first.by_id, second.by_id), counter("on-first", 0), counter("on-second", 1))
+    pods = [gateway.await_pod(name, is_running) for name in ("on-first", "on-second")]
+
+    for board in boards:
+        board.unplug()
+    first.await_unplugged()
+    second.await_unplugged()
+    gateway.await_device("board-0", "Disconnected")
+    gateway.await_device("board-1", "Disconnected")
+    boards[1].plug()
+    second_tty = second.await_plugged()
+    boards[0].plug()
+    first_tty = first.await_plugged()
+
+    assert (second_tty, first_tty) == before
+    after = [gateway.await_pod(name, is_running) for name in ("on-first", "on-second")]
+    assert [(pod["uid"], pod["restarts"]) for pod in after] == [(pod["uid"], 0) for pod in pods]
 
 
-def is_running(pod: dict[str, Any]) -> bool:
-    return pod.get("status") == "Running"
+def test_a_gateway_that_is_not_root_needs_the_group_of_the_port(stand: Stand) -> None:
+    adapter = stand.usb_serial("W0005")
+    stand.board(adapter.socket, "board-a")
+    adapter.await_plugged()
+    member = stand.gateway(serial_boards(adapter.by_id), user="nobody", group="dialout")
+    member.await_device("board-0", "Ready")
+    member.close()
 
-
-def is_ready(pod: dict[str, Any]) -> bool:
-    return is_running(pod) and pod["ready"] == len(pod["containers"])
-
-
-def await_lines_after_replug(log: GuestProcess) -> None:
-    """A second's more than it has."""
-    log.wait_for(f"\n{numbers(log.output)[-1] + 20}\n")
-
-
-def numbers(log: str) -> list[int]:
-    return [int(line) for line in log.splitlines() if line.isdigit()]
-
-
-def assert_counted(log: str) -> None:
-    """Every number once and in order; what is missing is named by a gap of its size."""
-    assert numbers(log) == list(range(1, numbers(log)[-1] + 1)), log
+    stranger = stand.gateway(serial_boards(adapter.by_id), user="nobody")
+    stranger.await_that(lambda: stranger.device("board-0"), lambda row: "members of the group dialout may" in row.get("message", ""))

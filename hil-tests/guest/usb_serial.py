@@ -16,11 +16,13 @@ from guest.inside import await_no_path, await_path
 from guest.machine import SERIAL_BUS, Guest
 from guest.qmp import QmpError
 
+NO_SERIAL: Final = "0001"
+"""Left out, QEMU would make one of the port."""
 _numbers: Final = itertools.count()
 
 
 class UsbSerial:
-    """One adapter, in the guest from now on but for its far end. serial None: the `1` that all of QEMU's have, which is none."""
+    """One adapter, in the guest from now on but for its far end. serial None: what every such adapter says, which is none."""
 
     def __init__(self, guest: Guest, serial: str | None, port: str | None = None) -> None:
         self.serial = serial
@@ -34,8 +36,9 @@ class UsbSerial:
 
     def plug(self, port: str | None = None) -> None:
         """Into a USB port, the next free one if none is named. It shows when the far end is connected."""
-        properties = {"driver": "usb-serial", "id": self._id, "chardev": self._id, "bus": SERIAL_BUS}
-        properties |= {name: value for name, value in (("serial", self.serial), ("port", port)) if value is not None}
+        properties = {"driver": "usb-serial", "id": self._id, "chardev": self._id, "serial": self.serial or NO_SERIAL, "bus": SERIAL_BUS}
+        if port is not None:
+            properties["port"] = port
         self._guest.qmp.execute_when_free("device_add", properties)
 
     def unplug(self) -> None:

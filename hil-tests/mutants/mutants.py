@@ -1,16 +1,18 @@
-"""Take one defence of the wire protocol away at a time; the test that guards it must fail: `make mutants`.
+"""Take one defence away at a time; the test that guards it must fail: `make mutants`.
 
-The list is defences.toml. Each mutant gets a copy of `transports` of its own in a temporary directory; the checkout is never touched. First
-all named tests must pass without any mutant. `mutants.py TEXT ...` runs only those whose name holds one of the texts.
+The lists are in defences/. Each mutant gets a tree of its own in a temporary directory; the checkout is never touched. First all named
+tests must pass without any mutant. `mutants.py TEXT ...` runs only those whose name or file holds one of the texts.
 
-Every run is a child forked from this process, which has imported the libraries but nothing of `transports`: to start an interpreter and
-Hypothesis for each would take longer than all the tests.
+Every run is a child forked from this process, which has imported the libraries but nothing of ours: to start an interpreter and what the
+tests import for each would take longer than all the tests.
 """
 
 from __future__ import annotations
 
 import compileall
-import importlib.util
+import gc
+import importlib
+import importlib.metadata
 import os
 import shutil
 import signal
@@ -24,70 +26,106 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import hypothesis.stateful
-import hypothesis.strategies
-import msgpack
 import pytest
-from cobs import cobs
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
+PACKAGES: Final = ("gateway", "transports")
 COPIED: Final = ("pyproject.toml", "conftest.py")
-PRELOADED: Final = (hypothesis.stateful, hypothesis.strategies, msgpack, cobs)
-TEST_S: Final = 30
+PRELOADED: Final = (
+    "aiohttp",
+    "anyio._backends._asyncio",
+    "cobs.cobs",
+    "cryptography.x509",
+    "h11",
+    "hypothesis.stateful",
+    "hypothesis.strategies",
+    "kubernetes.aio.client",
+    "kubernetes.aio.config",
+    "msgpack",
+    "pydantic",
+    "serial_asyncio",
+    "sqlite3",
+    "yaml",
+)
+OPTIONS: Final = ("-q", "-x", "--no-header", "--tb=short", "--assert=plain", "--timeout=0", "-p", "no:unraisableexception")
+"""pytest-timeout would take the alarm for itself. What a mutant leaves behind is no news, and to look for it takes as long as a test."""
+TEST_S: Final = 20
 """A mutant may make its test run for ever; that counts as noticed."""
+ALL_TESTS_S: Final = 300
+AT_ONCE: Final = 2 * (os.cpu_count() or 1)
+"""Many a test waits for a thread, a disk or a clock."""
 FAILED: Final = int(pytest.ExitCode.TESTS_FAILED)
 """Other exit codes mean that the test did not run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One defence less; the fields of defences.toml."""
+    """One defence less; the fields of the lists. It should fail its test at once, and not by waiting for ever."""
 
     name: str
     file: str
     text: str
+    """It stands exactly once in the file, so a defence that moves or is reworded has to be found again."""
     replacement: str
     test: str
+    """Relative to the tests of the file's package."""
+
+    @property
+    def test_path(self) -> str:
+        return f"{self.file.partition('/')[0]}/tests/{self.test}"
 
 
-def read_mutants() -> list[Mutant]:
-    """Those that the command line names, or all."""
-    entries = tomllib.loads((Path(__file__).parent / "defences.toml").read_text())["defence"]
-    mutants = [Mutant(**entry) for entry in entries]
-    return [mutant for mutant in mutants if not sys.argv[1:] or any(text in mutant.name for text in sys.argv[1:])]
+def read_mutants(texts: Sequence[str]) -> list[Mutant]:
+    """Those that hold one of the texts, or all."""
+    lists = sorted((Path(__file__).parent / "defences").glob("*.toml"))
+    mutants = [Mutant(**entry) for path in lists for entry in tomllib.loads(path.read_text())["defence"]]
+    return [mutant for mutant in mutants if not texts or any(text in mutant.name or text in mutant.file for text in texts)]
+
+
+def preload() -> None:
+    """Import what a child would import again: libraries, and pytest's plugins."""
+    plugins = [plugin.module for plugin in importlib.metadata.entry_points(group="pytest11")]
+    for name in (*PRELOADED, *plugins):
+        importlib.import_module(name)
+    gc.freeze()  # pytest collects garbage at its end, and a child need not look at all this
 
 
 class Run:
     """One child with one tree and some tests."""
 
-    def __init__(self, template: Path, tests: Sequence[str], mutant: Mutant | None) -> None:
+    def __init__(self, template: Path, tests: Sequence[str], mutant: Mutant | None, limit_s: int = TEST_S) -> None:
+        self._started = time.monotonic()
         self._directory = tempfile.TemporaryDirectory(prefix="wirelet-mutant-")
         self._tree = Path(self._directory.name)
-        shutil.copytree(template, self._tree, dirs_exist_ok=True)
-        if mutant is not None:
+        if mutant is None:
+            link_around(template, self._tree, Path())
+        else:
+            link_around(template, self._tree, Path(mutant.file))
             file = self._tree / mutant.file
-            file.write_text(file.read_text().replace(mutant.text, mutant.replacement))
-            Path(importlib.util.cache_from_source(str(file))).unlink()
+            file.write_text((template / mutant.file).read_text().replace(mutant.text, mutant.replacement))
+            os.utime(file, (0, 0))  # so that no byte code is taken for that of this file
         sys.stdout.flush()
         self.pid = os.fork()
         if not self.pid:
-            self._be_the_child([f"transports/tests/{test}" for test in tests])
+            self._be_the_child(tests, limit_s)
 
-    def _be_the_child(self, paths: Sequence[str]) -> None:
+    def _be_the_child(self, tests: Sequence[str], limit_s: int) -> None:
         """Never returns. A test without an end is ended by the alarm."""
         code = int(pytest.ExitCode.INTERNAL_ERROR)
         try:
-            signal.alarm(TEST_S)
+            signal.alarm(limit_s)
             output = os.open(self._tree / "output", os.O_WRONLY | os.O_CREAT)
             os.dup2(output, 1)
             os.dup2(output, 2)
             os.chdir(self._tree)
             sys.path.insert(0, str(self._tree))
+            os.environ |= {"PYTHONPATH": str(self._tree), "PYTHONDONTWRITEBYTECODE": "1"}  # for the processes that a test starts
             sys.dont_write_bytecode = True
-            code = int(pytest.main(["-q", "-x", "--no-header", "--tb=short", "--assert=plain", *paths]))
-            if sys.modules["transports"].__file__ != str(self._tree / "transports" / "__init__.py"):
-                print("the tests ran on another tree")
-                code = int(pytest.ExitCode.INTERNAL_ERROR)
+            code = int(pytest.main([*OPTIONS, f"--basetemp={self._tree / 'tmp'}", *tests]))
+            for package in PACKAGES:
+                if package in sys.modules and sys.modules[package].__file__ != str(self._tree / package / "__init__.py"):
+                    print("the tests ran on another tree")
+                    code = int(pytest.ExitCode.INTERNAL_ERROR)
         except BaseException:
             traceback.print_exc()
             raise
@@ -95,6 +133,10 @@ class Run:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
+
+    @property
+    def age_s(self) -> float:
+        return time.monotonic() - self._started
 
     def finish(self, status: int) -> tuple[int, str]:
         """pytest's exit code and output; the tree is gone after that."""
@@ -107,10 +149,21 @@ class Run:
 
 def make_template(to: Path) -> None:
     """The unmutated tree with its byte code, so that a mutant compiles one file."""
-    shutil.copytree(ROOT / "transports", to / "transports", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, to / package, ignore=shutil.ignore_patterns("__pycache__"))
     for name in COPIED:
         shutil.copy(ROOT / name, to / name)
     compileall.compile_dir(to, quiet=2)
+
+
+def link_around(template: Path, tree: Path, file: Path) -> None:
+    """Make tree a template of links, with real folders on the way to file, which is left out."""
+    for entry in template.iterdir():
+        if entry.name not in file.parts[:1]:
+            (tree / entry.name).symlink_to(entry)
+        elif len(file.parts) > 1:
+            (tree / entry.name).mkdir()
+            link_around(entry, tree / entry.name, Path(*file.parts[1:]))
 
 
 def misplaced(mutant: Mutant) -> str | None:
@@ -127,41 +180,48 @@ def why_alive(mutant: Mutant, code: int, output: str) -> str | None:
 
 
 def run_all(template: Path, mutants: Sequence[Mutant]) -> dict[str, str | None]:
-    """Name -> why it survived, or None; as many at a time as there are processors."""
+    """Name -> why it survived, or None; AT_ONCE at a time."""
     results: dict[str, str | None] = {}
     waiting = list(mutants)
     running: dict[int, tuple[Mutant, Run]] = {}
     while waiting or running:
-        while waiting and len(running) < (os.cpu_count() or 1):
+        while waiting and len(running) < AT_ONCE:
             mutant = waiting.pop(0)
             reason = misplaced(mutant)
             if reason is not None:
-                tell(mutant, reason, results)
+                results[mutant.name] = tell(mutant, reason)
                 continue
-            run = Run(template, [mutant.test], mutant)
+            run = Run(template, [mutant.test_path], mutant)
             running[run.pid] = mutant, run
         if running:
             pid, status = os.wait()
             mutant, run = running.pop(pid)
-            tell(mutant, why_alive(mutant, *run.finish(status)), results)
+            results[mutant.name] = tell(mutant, why_alive(mutant, *run.finish(status)), run.age_s)
     return results
 
 
-def tell(mutant: Mutant, reason: str | None, results: dict[str, str | None]) -> None:
-    results[mutant.name] = reason
-    print(f"killed   {mutant.name}" if reason is None else f"SURVIVED {mutant.name}: {reason}", flush=True)
+def tell(mutant: Mutant, reason: str | None, took_s: float = 0.0) -> str | None:
+    print(f"{took_s:4.1f} s  " + (f"killed    {mutant.name}" if reason is None else f"SURVIVED  {mutant.name}: {reason}"), flush=True)
+    return reason
+
+
+def run_without_mutants(template: Path, tests: Sequence[str]) -> str | None:
+    """None when all pass; else what the first failure says."""
+    runs = [Run(template, dealt, None, ALL_TESTS_S) for start in range(AT_ONCE) if (dealt := tests[start::AT_ONCE])]
+    outcomes = [run.finish(os.waitpid(run.pid, 0)[1]) for run in runs]
+    return next((f"({code}):\n{output}" for code, output in outcomes if code != 0), None)
 
 
 def main() -> int:
     started = time.monotonic()
-    chosen = read_mutants()
+    chosen = read_mutants(sys.argv[1:])
+    preload()
     with tempfile.TemporaryDirectory(prefix="wirelet-mutants-") as directory:
         template = Path(directory)
         make_template(template)
-        whole = Run(template, sorted({mutant.test for mutant in chosen}), None)
-        code, output = whole.finish(os.waitpid(whole.pid, 0)[1])
-        if code != 0:
-            print(f"without a mutant ({code}):\n{output}")
+        failure = run_without_mutants(template, sorted({mutant.test_path for mutant in chosen}))
+        if failure is not None:
+            print(f"without a mutant {failure}")
             return 1
         results = run_all(template, chosen)
     survivors = [name for name, reason in results.items() if reason is not None]

@@ -69,6 +69,8 @@ class PortFacts:
     """udev's name of the place, which begins at the host controller: pci-0000:00:14.0-usb-0:1.3:1.0."""
     platform: str | None = None
     """The hardware of an on-board UART: platform/soc/fe201000.serial."""
+    is_console: bool = False
+    """The kernel writes its own messages there."""
     driver: str | None = None
     manufacturer: str | None = None
     product: str | None = None
@@ -87,7 +89,7 @@ def facts_of(record: UdevRecord) -> PortFacts | None:
     """What the record says of a port; None when it is none: a console, a hub's interface, a UART that is not there.
 
     Properties win over attributes: udev's rules may mend what a chip says, and no lock of the USB device stands before them. Attributes
-    are `vid`, `pid`, `serial`, `manufacturer`, `product`, `driver`, `port_number` and `type`.
+    are `vid`, `pid`, `serial`, `manufacturer`, `product`, `driver`, `port_number`, `type` and `console`.
     """
     if record.subsystem == Kind.USB.value:
         return _usb_device(record)
@@ -107,6 +109,7 @@ def facts_of(record: UdevRecord) -> PortFacts | None:
             port_number=number,
             id_path=record.properties.get("ID_PATH"),
             platform=hardware,
+            is_console=record.attributes.get("console") == "Y",
             driver=record.attributes.get("driver"),
         )
     return _of_usb(record, Kind.TTY, hub_port)

@@ -55,7 +55,8 @@ def place_of(port: PortFacts) -> str | None:
 def describe(port: PortFacts) -> str:
     """One port for a person, without the node's name."""
     if port.hub_port is None:
-        return _with_port(f"UART {port.platform or port.id_path or '?'}", port)
+        console = ", the kernel's console" * port.is_console
+        return f"{_with_port(f'UART {port.platform or port.id_path}', port)}{console}"
     words = [port.vid_pid or "unknown USB device"]
     if port.product:
         words.append(port.product)

@@ -172,8 +172,8 @@ class MatchedPlace:
         with anyio.move_on_after(None if tried is None else STUBBORN_S):
             while True:
                 version, found = await self._find()
-                if isinstance(found, PortFacts) and found != tried:
-                    return
+                if found != tried and (isinstance(found, PortFacts) or tried is not None):
+                    return  # it is there, or what could not be opened is gone: then that is the reason
                 await self._ports.changed(version)
 
     async def vanished(self) -> str:

@@ -64,7 +64,7 @@ def usb_attributes(device: Path) -> dict[str, str]:
 
 def _port(folder: Path, sys: Path) -> PortFacts | None:
     path = f"/{folder.relative_to(sys.resolve())}"
-    attributes = {name: text for name in ("type",) if (text := _read(folder / name)) is not None}
+    attributes = {name: text for name in ("type", "console") if (text := _read(folder / name)) is not None}
     above = list(_above(folder, sys))
     for parent in above:
         if "driver" not in attributes and (parent / "bInterfaceNumber").exists():

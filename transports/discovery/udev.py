@@ -131,7 +131,7 @@ def _port(device: Any) -> PortFacts | None:
     properties = dict(device.properties)
     attributes: dict[str, str] = {}
     if device.subsystem == Kind.TTY.value:
-        attributes |= _attributes(device, ("type",))
+        attributes |= _attributes(device, ("type", "console"))
         adapter = device.find_parent("usb-serial")
         if adapter is not None:
             attributes |= _attributes(adapter, ("port_number",))

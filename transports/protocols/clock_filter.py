@@ -17,17 +17,17 @@ class ClockFilter:
 
     def __init__(self) -> None:
         self._samples: deque[ClockSample] = deque(maxlen=SAMPLES)
+        self._best: ClockSample | None = None
 
     def clear(self) -> None:
         """The clock began anew: another boot."""
         self._samples.clear()
+        self._best = None
 
     def add(self, uptime_ms: int, now: float) -> None:
+        """Delay only makes uptime look smaller than it is, so the largest uptime for its moment wins."""
         self._samples.append(ClockSample(uptime_ms, now))
+        self._best = max(self._samples, key=lambda sample: distance(sample.uptime_ms, uptime_ms) / 1000 - sample.now)
 
     def best(self, now: float) -> ClockSample:
-        """Delay only makes uptime look smaller than it is, so the largest uptime for its moment wins."""
-        if not self._samples:
-            return ClockSample(0, now)
-        newest = self._samples[-1]
-        return max(self._samples, key=lambda sample: distance(sample.uptime_ms, newest.uptime_ms) / 1000 - sample.now)
+        return self._best or ClockSample(0, now)

@@ -28,6 +28,7 @@ from transports.protocol import (
     Output,
     Problem,
     ProgramInfo,
+    Reported,
     Request,
     RequestId,
     RequestLost,
@@ -43,6 +44,7 @@ from transports.protocols.noise_watch import NoiseWatch
 from transports.protocols.problem_filter import ProblemFilter
 from transports.protocols.requests import MAX_OPEN_REQUESTS, OpenRequest, RequestTable, check_size, to_message
 from transports.wire import messages
+from transports.wire.datagrams import Hello
 from transports.wire.gateway_session import GatewaySession, Joining
 from transports.wire.numbers import Code, Method
 from transports.wire.receive_stream import MAX_CREDIT_BYTES
@@ -50,10 +52,16 @@ from transports.wire.receive_stream import MAX_CREDIT_BYTES
 MAX_PAGES: Final = 1024
 """Of one LIST or INVENTORY; a device that always says `next` is broken."""
 MAX_MTU_DEFAULT: Final = 1024
-MAX_READ_PAUSE_S: Final = 0.02
-"""Also for a device with a large ring: a read of a tty returns at most 4095 bytes, 44 ms at 921600."""
+MAX_READ_PAUSE_S: Final = 0.04
+"""However slow the line: nobody notices so little, and a longer pause saves hardly anything."""
 RING_PART: Final = 4
 """The device's ring goes on filling until it is acknowledged: three quarters are left for that."""
+MAX_GATHERED_BYTES: Final = 3072
+"""Of the 4096 that a tty holds. When it is full the driver stops the adapter, which loses bytes: the rest is for a loop that comes late."""
+
+LOSSY_READ_PAUSE_S: Final = 0.005
+LOSSY_S: Final = 1.0
+"""So long after a loss a line is read more often: until a lost frame is asked for, all that follows it is sent in vain."""
 
 
 class FramedProtocol:
@@ -91,6 +99,7 @@ class FramedProtocol:
         self._log = LogReader(checkpoint)
         self._clock = ClockFilter()
         self._noise = NoiseWatch()
+        self._bad_seen = 0
         self._problems = ProblemFilter()
         self._now = 0.0
         """Of the newest read."""
@@ -105,6 +114,9 @@ class FramedProtocol:
         """Notifications before the end of LIST."""
         self._pages = 0
         self._is_listed = False
+        self._read_pause_s = 0.0
+        self._rejects_seen = 0
+        self._lossy_until = 0.0
 
     # -- DeviceProtocol
 
@@ -117,11 +129,10 @@ class FramedProtocol:
 
     @property
     def read_pause_s(self) -> float:
-        """How long the device's log may gather without harm: a quarter of its ring (SPEC.md, limits). 0 without a session or a line."""
-        hello = self._session.hello
-        if not self._is_listed or hello is None or hello.tx_ring is None or self._line_bytes_per_s is None:
+        """How long the device's log may gather without harm: a quarter of its ring. 0 without a session or a line."""
+        if not self._is_listed:
             return 0.0
-        return min(MAX_READ_PAUSE_S, hello.tx_ring / RING_PART / self._line_bytes_per_s)
+        return self._read_pause_s if self._now >= self._lossy_until else min(self._read_pause_s, LOSSY_READ_PAUSE_S)
 
     def link_up(self, now: float) -> None:
         self._session.link_up()
@@ -134,12 +145,24 @@ class FramedProtocol:
         self._now = now
         self._session.receive_data(data, now)
         self._put_output(now)
-        told = self._noise.look(self._session.rx_bad, self._session.rx_frames, now)
+        if self._session.rx_bad != self._bad_seen:
+            self._look_at_noise(now)
+        if self._session.log.rejects != self._rejects_seen:
+            self._rejects_seen, self._lossy_until = self._session.log.rejects, now + LOSSY_S
+
+    def _look_at_noise(self, now: float) -> None:
+        self._bad_seen = self._session.rx_bad
+        told = self._noise.look(self._bad_seen, self._session.rx_frames, now)
         if told is not None:
             self._tell(GARBAGE, told)
 
+    @property
+    def is_drained(self) -> bool:
+        return self._session.is_drained
+
     def data_to_send(self, now: float) -> bytes:
-        self._flush_requests()
+        if self._requests.has_waiting:
+            self._flush_requests()
         return self._session.data_to_send(now)
 
     def events(self) -> list[Event]:
@@ -206,10 +229,16 @@ class FramedProtocol:
         )
         if joining.is_new_epoch and ready.base > 0:
             self._log.skip(ready.base, None, GapReason.UNKNOWN)
+        self._read_pause_s = self._pause_for(hello)
         self._pages = 0
         self._workloads, self._early = [], []
         self._inventory, self._programs = None, ()
         self._ask(Method.LIST, {})
+
+    def _pause_for(self, hello: Hello) -> float:
+        if hello.tx_ring is None or self._line_bytes_per_s is None:
+            return 0.0
+        return min(MAX_READ_PAUSE_S, min(hello.tx_ring / RING_PART, MAX_GATHERED_BYTES) / self._line_bytes_per_s)
 
     def _begin_epoch(self, epoch: int, now: float) -> None:
         """The old epoch's end was never seen. Its gap travels with the new epoch's checkpoint, so that it is told once."""
@@ -294,12 +323,14 @@ class FramedProtocol:
 
     def _answer_caller(self, request_id: RequestId, method: Method, answer: messages.Answer) -> None:
         status: WorkloadStatus | None = None
-        if method is Method.START and answer.code == Code.OK:
-            try:
+        try:
+            if method is Method.START and answer.code == Code.OK:
                 status = messages.status_from_map(answer.body)
-            except RemoteProtocolError:
-                self._events.append(RequestLost(request_id))
-                raise
+            elif method is Method.STATS and answer.code == Code.OK:
+                self._events.append(Reported(messages.StatsAnswer.from_map(answer.body).stats))
+        except RemoteProtocolError:
+            self._events.append(RequestLost(request_id))
+            raise
         self._events.append(Answered(request_id, answer.code, status, answer.text))
 
     def _receive_list(self, answer: messages.Answer) -> None:

@@ -7,7 +7,7 @@ becomes a gap of the same length: declared, never dropped in silence.
 from __future__ import annotations
 
 from transports.errors import RemoteProtocolError
-from transports.protocol import Checkpoint, Gap, GapReason, Record
+from transports.protocol import Checkpoint, Gap, GapReason, Item
 from transports.wire.records import parse_records
 
 
@@ -19,7 +19,7 @@ class LogReader:
         self.expected = checkpoint.expected if checkpoint else 0
         """End of the last whole record, or of the last gap."""
         self.tail = checkpoint.tail if checkpoint else b""
-        self._items: list[Record | Gap] = []
+        self._items: list[Item] = []
         self._moved = False
 
     def feed(self, data: bytes) -> str | None:
@@ -52,7 +52,7 @@ class LogReader:
         """Something else in the checkpoint changed."""
         self._moved = True
 
-    def take(self) -> tuple[Record | Gap, ...] | None:
+    def take(self) -> tuple[Item, ...] | None:
         """Items since the last take, perhaps none; None when not even the checkpoint changed."""
         if not self._moved:
             return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 
 from transports.errors import LocalProtocolError
-from transports.protocol import Reboot, RemoveWorkload, Request, RequestId, StartWorkload, StopWorkload
+from transports.protocol import ReadStats, Reboot, RemoveWorkload, Request, RequestId, StartWorkload, StopWorkload
 from transports.wire import messages
 from transports.wire.numbers import Body, Method, StartFlag
 from transports.wire.profile import pack
@@ -58,6 +58,11 @@ class RequestTable:
         request = self._waiting[0]
         return messages.encode_control(messages.Request(self._next_rid, request.method, request.body))
 
+    @property
+    def has_waiting(self) -> bool:
+        """There are some that were not sent yet."""
+        return bool(self._waiting)
+
     def sent(self) -> None:
         self._open[self._next_rid] = self._waiting.popleft()
         self._next_rid += 1
@@ -84,6 +89,8 @@ def to_message(request: Request) -> tuple[Method, Body]:
             return Method.STOP, messages.Stop(request.wid, request.gen, request.grace_ms, request.signal).to_map()
         case RemoveWorkload():
             return Method.REMOVE, messages.Remove(request.wid, request.gen).to_map()
+        case ReadStats():
+            return Method.STATS, {}
         case Reboot():
             return Method.REBOOT, messages.RebootRequest(request.mode, request.delay_ms).to_map()
         case _:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from transports.protocol import Inventory, ProgramInfo, WorkloadStatus
+from transports.protocol import DeviceStats, Inventory, ProgramInfo, WorkloadStatus
 from transports.simulated.programs import PROGRAMS, Invocation, Program, ResetDevice, accept
 from transports.simulated.programs import start as start_program
 from transports.simulated.slots import Run
@@ -25,6 +25,7 @@ from transports.wire.messages import (
     RebootRequest,
     Remove,
     Start,
+    StatsAnswer,
     Stop,
     refusal,
     status_to_map,
@@ -138,7 +139,7 @@ class Board:
             max_answer_bytes=MAX_ANSWER_BYTES,
             ring_bytes=config.ring_bytes,
             reserve_bytes=START_RECORD_BYTES * config.slots,
-            caps=int(Caps.RLOG),
+            caps=int(Caps.RLOG | Caps.STATS),
             line_bytes_per_s=config.line_bytes_per_s,
         )
         uptime_ms = round((now - self._boot_at) * 1000)
@@ -228,6 +229,8 @@ class Board:
                 return self._list(ListRequest.from_map(body))
             case Method.INVENTORY:
                 return self._inventory(InventoryRequest.from_map(body))
+            case Method.STATS:
+                return OK, self._stats().to_map()
             case Method.REBOOT:
                 return self._reboot(RebootRequest.from_map(body), now)
             case _:
@@ -308,6 +311,14 @@ class Board:
         following = begin + count if count < len(programs) else None
         inventory = Inventory(tuple(programs[:count]), self.config.slots, "wirelet-sim")
         return OK, InventoryAnswer(inventory, following, self.config.ring_bytes, VERSION).to_map()
+
+    def _stats(self) -> StatsAnswer:
+        """Its memory is its log. Processor and temperature it has none."""
+        session = self._session
+        assert session is not None
+        log = session.log
+        readings = (("boots", self.boots), ("log.unsent_bytes", log.next - log.una))
+        return StatsAnswer(DeviceStats(heap_used_bytes=log.next - log.base, heap_bytes=self.config.ring_bytes, readings=readings))
 
     def _reboot(self, request: RebootRequest, now: float) -> tuple[int, Body]:
         if request.mode != 0:

@@ -85,6 +85,10 @@ class LineProtocol:
             case _:
                 self._events.append(Problem("Garbage", repr(word)))
 
+    @property
+    def is_drained(self) -> bool:
+        return not self._out
+
     def data_to_send(self, now: float) -> bytes:
         return self._out.pop(0) if self._out else b""
 

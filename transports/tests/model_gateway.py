@@ -29,6 +29,7 @@ from transports.protocol import (
     WorkloadStatus,
 )
 from transports.protocols.framed import FramedProtocol
+from transports.tests.taken_apart import taken_apart
 from transports.wire.control_channel import earliest
 from transports.wire.records import MAX_RECORD_BYTES
 
@@ -60,7 +61,7 @@ class Disk:
     def append(self, output: Output) -> None:
         """Drop what the ring already holds; a gap that begins before its end is trimmed."""
         ring = self.rings.setdefault(output.epoch, [])
-        for item in output.items:
+        for item in taken_apart(output.items):
             held = ring[-1].end if ring else 0
             if held is None:
                 continue
@@ -139,8 +140,7 @@ class ModelGateway:
 
     def _check_memory(self) -> None:
         """What is not stored is bounded by the credit, whatever the device sends; half a record more may have been stored before."""
-        records = (item for output in self._storing for item in output.items if isinstance(item, Record))
-        unstored = sum(record.end - record.offset for record in records)
+        unstored = sum(item.end - item.offset for output in self._storing for item in output.items if not isinstance(item, Gap))
         assert unstored <= self._credit_bytes + MAX_RECORD_BYTES, f"{unstored} bytes are not stored"
 
     def _end(self, request_id: RequestId) -> Request:

@@ -483,7 +483,7 @@ def control_vectors() -> Iterator[Vector]:
             {1: programs, 3: 4, 4: "esp32-devkit", 5: 262_144, 6: "1.4.0"},
         ),
         ("INVENTORY's answer with more to come", "INVENTORY answer", 0, {1: [["blinky", ""]], 2: 1, 3: 1}),
-        ("STATS' answer", "", 0, {1: 125, 3: 40_000, 4: 262_144, 5: 812, 6: 41_500, 7: [["wifi.rssi", -61]]}),
+        ("STATS' answer", "STATS answer", 0, {1: 125, 3: 40_000, 4: 262_144, 5: 812, 6: 41_500, 7: [["wifi.rssi", -61]]}),
         ("NOT_FOUND with its text", "", 3, {30: 'no program "blonk"'}),
         ("BUSY", "", 4, {}),
         ("TOO_BIG with both sizes", "", 6, {30: "too big", 31: [386, 192]}),

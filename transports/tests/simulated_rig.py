@@ -24,6 +24,7 @@ from transports.protocol import (
 )
 from transports.protocols.framed import FramedProtocol
 from transports.simulated.board import Board, BoardConfig
+from transports.tests.taken_apart import taken_apart
 
 E = TypeVar("E")
 
@@ -101,7 +102,7 @@ class Rig:
         for event in self.gateway.events():
             self.events.append(event)
             if isinstance(event, Output):
-                self.items += event.items
+                self.items += taken_apart(event.items)
                 self._pending.append(event.checkpoint)
         if self.stores and self._pending:
             for checkpoint in self._pending:

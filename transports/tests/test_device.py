@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,15 +12,17 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 import pytest
+from anyio import wait_all_tasks_blocked
 
-from transports import baud_watch
-from transports.device import MAX_UNHANDLED_BYTES, Device
+from transports import baud_watch, line_watch
+from transports.device import ABSENT_DELAY_S, BUSY_READ_BYTES, MAX_UNHANDLED_BYTES, Device
 from transports.errors import DeviceError, LinkError, LinkLost, LinkNotFound, LinkTimeout, LocalProtocolError, SessionLost
-from transports.link import LineErrors, Link, LinkOpener
-from transports.protocol import Event, Joined, Left, Listed, Output, Problem, Record, RemoveWorkload, StartWorkload, WorkloadState
+from transports.link import MAX_READ_BYTES, LineErrors, Link, LinkOpener
+from transports.protocol import Event, Joined, Left, Listed, Output, Problem, RemoveWorkload, StartWorkload, WorkloadState
 from transports.serial import SerialLink, SerialLinkOpener
 from transports.tests.line_protocol import LineProtocol
 from transports.tests.pty_end import PtyEnd
+from transports.tests.taken_apart import records_in
 
 START = StartWorkload(wid=7, gen=1, program="hello")
 
@@ -68,18 +70,22 @@ class Board:
 
 @dataclass
 class Notes:
-    """A DeviceSink that writes everything down; `gate` makes its store slow."""
+    """A DeviceSink that writes everything down; with a `gate` it settles slowly what follows from what is stored."""
 
     heard: list[object] = field(default_factory=list)
     gate: anyio.Event | None = None
     changed: anyio.Event = field(default_factory=anyio.Event)
     calls_at_once: int = 0
 
-    async def store(self, device: str, output: Output) -> None:
+    def store(self, device: str, output: Output) -> bool:
+        assert self.calls_at_once == 0
+        self._note(output)
+        return self.gate is not None
+
+    async def settle(self, device: str) -> None:
         async with self._alone():
             if self.gate is not None:
                 await self.gate.wait()
-            self._note(output)
 
     async def happened(self, device: str, event: Event) -> None:
         async with self._alone():
@@ -96,7 +102,7 @@ class Notes:
             await self.changed.wait()
 
     def lines(self) -> list[bytes]:
-        return [item.data for note in self.heard if isinstance(note, Output) for item in note.items if isinstance(item, Record)]
+        return [record.data for note in self.heard if isinstance(note, Output) for record in records_in(note.items)]
 
     def of(self, *kinds: type) -> list[type]:
         return [type(note) for note in self.heard if isinstance(note, kinds)]
@@ -131,7 +137,13 @@ async def eventually(holds: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def bench(
-    folder: Path, *, ping_s: float | None = None, opener: LinkOpener | None = None, plugged: bool = True, request_deadline_s: float = 30
+    folder: Path,
+    *,
+    ping_s: float | None = None,
+    opener: LinkOpener | None = None,
+    plugged: bool = True,
+    request_deadline_s: float = 30,
+    read_pause_s: float = 0,
 ) -> AsyncIterator[Bench]:
     board, notes = Board(folder / "board"), Notes()
     if plugged:
@@ -144,6 +156,7 @@ async def bench(
         rng=random.Random(1),
         open_deadline_s=0.05 if opener else 5,
         request_deadline_s=request_deadline_s,
+        read_pause_s=lambda: read_pause_s,
     )
     life, stopped = anyio.CancelScope(), anyio.Event()
 
@@ -287,7 +300,7 @@ async def test_an_absent_port_is_told_once_and_opened_when_it_comes(tmp_path: Pa
         assert b.notes.of(LinkNotFound, type(None)) == [LinkNotFound, type(None)]
 
 
-async def test_what_was_said_before_the_cable_came_out_is_stored_although_the_store_is_slow(tmp_path: Path) -> None:
+async def test_what_was_said_before_the_cable_came_out_is_stored_although_the_sink_is_slow(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         await b.board.join()
         await b.notes.until(Listed)
@@ -333,6 +346,51 @@ async def test_a_cancelled_supervisor_leaves_the_port_free_and_its_requests_ende
         await link.aclose()
 
 
+class HeardOpener:
+    """Counts its attempts; a test says when the port comes and goes."""
+
+    def __init__(self, path: str) -> None:
+        self.name = path
+        self.attempts = 0
+        self.came, self.went = anyio.Event(), anyio.Event()
+        self.is_waiting = anyio.Event()
+
+    async def open(self) -> SerialLink:
+        self.attempts += 1
+        return await SerialLinkOpener(self.name).open()
+
+    async def appeared(self) -> None:
+        self.is_waiting.set()
+        await self.came.wait()
+
+    async def vanished(self) -> str:
+        await self.went.wait()
+        return "unplugged"
+
+
+async def test_a_port_whose_plugs_are_heard_is_not_looked_for(tmp_path: Path) -> None:
+    opener = HeardOpener(str(tmp_path / "board"))
+    async with bench(tmp_path, opener=opener, plugged=False) as b:
+        await opener.is_waiting.wait()
+        await anyio.sleep(3 * ABSENT_DELAY_S)  # long enough for who looks
+        assert opener.attempts == 1
+        b.board.plug()
+        opener.came.set()
+        await b.board.join()
+        assert opener.attempts == 2
+
+
+async def test_a_port_that_goes_unnoticed_by_reading_ends_the_link_when_it_is_told(tmp_path: Path) -> None:
+    opener = HeardOpener(str(tmp_path / "board"))
+    async with bench(tmp_path, opener=opener) as b:
+        await b.board.join()
+        await b.notes.until(Listed)
+        opener.went.set()  # the pty stays
+        with anyio.fail_after(5):
+            await b.notes.until(LinkLost)
+        assert str(next(note for note in b.notes.heard if isinstance(note, LinkLost))).endswith(": unplugged")
+
+
 # -- output, acknowledgements and time
 
 
@@ -342,15 +400,17 @@ async def test_output_is_acknowledged_only_after_it_is_stored(tmp_path: Path) ->
         await b.notes.until(Listed)
         b.notes.gate = anyio.Event()
         await b.board.say("log one", "log two")
-        for _ in range(3):
-            assert await b.board.next_line() == "ping"  # time and writing go on while the store is slow
-        assert b.notes.of(Output) == []
+        heard = [await b.board.next_line() for _ in range(4)]
+        assert sorted(heard) == ["ack 3", "ping", "ping", "ping"]  # time and writing go on while the sink is slow
+        assert b.notes.lines() == [b"one"]
         b.notes.gate.set()
-        lines = [await b.board.next_line() for _ in range(4)]
-        assert [line for line in lines if line != "ping"][:2] == ["ack 3", "ack 6"]
+        while (line := await b.board.next_line()) == "ping":
+            pass
+        assert line == "ack 6"
+        assert b.notes.lines() == [b"one", b"two"]
 
 
-async def test_a_flood_is_held_back_while_the_store_is_slow_and_nothing_is_lost(tmp_path: Path) -> None:
+async def test_a_flood_is_held_back_while_the_sink_is_slow_and_nothing_is_lost(tmp_path: Path) -> None:
     lines = [f"log {number:06} {'x' * 990}" for number in range(4 * MAX_UNHANDLED_BYTES // 1000)]
     async with bench(tmp_path) as b:
         await b.board.join()
@@ -440,6 +500,25 @@ async def test_a_wrong_speed_is_a_problem_of_the_device(tmp_path: Path, monkeypa
         assert [note.reason for note in b.notes.heard if isinstance(note, Problem)] == ["BaudMismatch"]
 
 
+async def test_a_board_that_talks_and_takes_nothing_is_a_problem_of_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_watch, "HELD_S", 0.05)
+    async with bench(tmp_path) as b, anyio.create_task_group() as tasks:
+        await b.board.join()
+        await b.notes.until(Listed)
+        for wid in range(1000):  # of 100 bytes each: more than a pty holds
+            tasks.start_soon(swallow_loss, b.device.request(StartWorkload(wid, 1, "x" * 40)))
+        while not b.notes.of(Problem):
+            await b.board.say("hello 1")
+            await anyio.sleep(0.01)
+        assert [note.reason for note in b.notes.heard if isinstance(note, Problem)] == ["OutputHeld"]
+        tasks.cancel_scope.cancel()
+
+
+async def swallow_loss(request: Awaitable[object]) -> None:
+    with suppress(SessionLost):
+        await request
+
+
 async def test_the_board_is_reset_by_its_line(tmp_path: Path) -> None:
     opener = CountedOpener(str(tmp_path / "board"))
     async with bench(tmp_path, opener=opener) as b:
@@ -451,3 +530,131 @@ async def test_the_board_is_reset_by_its_line(tmp_path: Path) -> None:
         await b.notes.until(Left)
         with pytest.raises(LinkError):
             await b.device.reset_by_line()
+
+
+# -- a busy line
+
+BUSY = f"log {'x' * BUSY_READ_BYTES}"
+
+
+async def test_a_busy_line_rests_until_somebody_asks_the_device(tmp_path: Path) -> None:
+    async with bench(tmp_path, read_pause_s=3600) as b, anyio.create_task_group() as tasks:
+        await b.board.join()
+        await b.notes.until(Listed)
+        await b.board.say(BUSY)
+        await b.notes.until(Output)
+        await b.board.expect("ack")  # what was read before the rest is acknowledged
+        await b.board.say("log while it rests")
+        with anyio.move_on_after(0.05):
+            await b.notes.until(Output, 2)
+        assert len(b.notes.lines()) == 1
+
+        async def ask() -> None:
+            await b.device.request(START)
+
+        tasks.start_soon(ask)
+        await b.notes.until(Output, 2)
+        await b.board.expect("do 1")
+        await b.board.expect("ack")
+        await b.board.say(BUSY, "ok 1")  # no rest while somebody waits
+
+
+async def test_a_line_or_an_answer_is_no_reason_to_rest(tmp_path: Path) -> None:
+    async with bench(tmp_path, read_pause_s=3600) as b:
+        await b.board.join()
+        await b.notes.until(Listed)
+        for number in range(1, 4):
+            await b.board.say("log short")
+            await b.notes.until(Output, number)
+
+
+async def test_time_goes_on_when_a_busy_line_falls_silent(tmp_path: Path) -> None:
+    async with bench(tmp_path, ping_s=0.02, read_pause_s=0.05) as b:
+        await b.board.join()
+        await b.notes.until(Listed)
+        await b.board.say(BUSY)
+        while not (await b.board.next_line()).startswith("ack"):
+            pass
+        for _ in range(3):
+            while await b.board.next_line() != "ping":
+                pass
+
+
+class BusyLink:
+    """A direct link whose owner is given a busy read whenever a test wants it, and that takes whatever it is given."""
+
+    name = "busy"
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self._received: Callable[[bytes], float | None] | None = None
+
+    async def open(self) -> Link:
+        return self
+
+    async def deliver(self, received: Callable[[bytes], float | None]) -> None:
+        self._received = received
+        await anyio.sleep_forever()
+
+    async def receive(self, max_bytes: int = MAX_READ_BYTES) -> bytes:
+        raise AssertionError("a direct link delivers")
+
+    async def send(self, data: bytes) -> None:
+        self.sent.append(data)
+
+    def send_now(self, data: bytes) -> int:
+        self.sent.append(data)
+        return len(data)
+
+    def end_rest(self) -> None:
+        """There is nothing to read."""
+
+    async def aclose(self) -> None: ...
+
+    async def says(self, line: str) -> float | None:
+        await eventually(lambda: self._received is not None)
+        assert self._received is not None
+        return self._received(line.encode() + b"\n")
+
+
+async def test_a_busy_line_does_not_rest_while_somebody_waits_for_an_answer(tmp_path: Path) -> None:
+    link = BusyLink()
+    async with bench(tmp_path, read_pause_s=0.005, opener=link) as b, anyio.create_task_group() as tasks:
+        await link.says("hello 1")
+        await b.notes.until(Listed)
+        tasks.start_soon(b.device.request, START)
+        await eventually(lambda: any(data.startswith(b"do 1") for data in link.sent))
+        pauses = [await link.says(BUSY), await link.says("ok 1")]
+        await wait_all_tasks_blocked()
+        assert [*pauses, await link.says(BUSY)] == [0, 0, 0.005]
+
+
+async def test_time_goes_on_while_a_line_is_busy_for_ever(tmp_path: Path) -> None:
+    link = BusyLink()
+    async with bench(tmp_path, ping_s=0.02, read_pause_s=0.005, opener=link) as b:
+        await link.says("hello 1")
+        await b.notes.until(Listed)
+        with anyio.fail_after(5):
+            while link.sent.count(b"ping\n") < 3:
+                assert await link.says(BUSY) == 0.005
+                await anyio.sleep(0.001)
+
+
+class Full(Exception):
+    pass
+
+
+async def test_what_the_sink_raises_ends_the_supervisor(tmp_path: Path) -> None:
+    class FullSink(Notes):
+        def store(self, device: str, output: Output) -> bool:
+            raise Full
+
+    board = Board(tmp_path / "board")
+    board.plug()
+    device = Device("board-a", SerialLinkOpener(str(board.path)), LineProtocol(), FullSink(), rng=random.Random(1))
+    with pytest.RaisesGroup(pytest.RaisesExc(Full), flatten_subgroups=True):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(device.run)
+            await board.join()
+            await board.say("log it")
+    board.end.close()

@@ -14,6 +14,7 @@ from transports.protocol import (
     Answered,
     Checkpoint,
     DeviceProtocol,
+    DeviceStats,
     Event,
     Gap,
     GapReason,
@@ -25,10 +26,12 @@ from transports.protocol import (
     Output,
     Problem,
     ProgramInfo,
+    ReadStats,
     Reboot,
     Record,
     RecordKind,
     RemoveWorkload,
+    Reported,
     RequestLost,
     StartWorkload,
     StopWorkload,
@@ -38,15 +41,25 @@ from transports.protocol import (
     WorkloadStatus,
 )
 from transports.protocols.clock_filter import ClockFilter
-from transports.protocols.framed import MAX_READ_PAUSE_S, FramedProtocol
+from transports.protocols.framed import LOSSY_READ_PAUSE_S, LOSSY_S, MAX_GATHERED_BYTES, MAX_READ_PAUSE_S, FramedProtocol
 from transports.protocols.problem_filter import MAX_KEYS, ProblemFilter
 from transports.protocols.requests import MAX_OPEN_REQUESTS
+from transports.tests.taken_apart import records_in
 from transports.tests.wire_peer import DevicePeer, hello
 from transports.tests.wire_rig import CONFIG, Firmware, Gateway, Rig
 from transports.wire import messages
 from transports.wire.datagrams import Welcome
 from transports.wire.framing import ACK, DATA, SKIP, Deframer, Frame
-from transports.wire.messages import Answer, InventoryAnswer, ListAnswer, Notification, Request, decode_control, status_to_map
+from transports.wire.messages import (
+    Answer,
+    InventoryAnswer,
+    ListAnswer,
+    Notification,
+    Request,
+    StatsAnswer,
+    decode_control,
+    status_to_map,
+)
 from transports.wire.numbers import CH_CTRL, CH_LOG, Code, Method, RstCode
 from transports.wire.records import encode_gap_record, encode_record, encode_start_record
 from transports.wire.send_stream import Overflow
@@ -113,10 +126,41 @@ def test_a_device_that_is_refused_gets_no_session_and_is_told_once_in_a_while() 
 
 def test_log_may_gather_for_a_quarter_of_the_ring_once_the_device_is_listed() -> None:
     rig = ready_rig(gateway=Gateway(line_bytes_per_s=92160.0))
-    ring_bytes = CONFIG.ring_bytes
-    assert rig.gateway.core.read_pause_s == min(MAX_READ_PAUSE_S, ring_bytes / 4 / 92160)
+    assert rig.gateway.core.read_pause_s == min(CONFIG.ring_bytes / 4, MAX_GATHERED_BYTES) / 92160
     rig.gateway.core.link_down(rig.now)
     assert rig.gateway.core.read_pause_s == 0
+
+
+@pytest.mark.parametrize(
+    ("ring_bytes", "bytes_per_s", "pause_s"),
+    [
+        (1024, 92160, 256 / 92160),
+        (65535, 92160, MAX_GATHERED_BYTES / 92160),  # what a tty holds
+        (65535, 11520, MAX_READ_PAUSE_S),
+        (65535, 300_000, MAX_GATHERED_BYTES / 300_000),
+    ],
+)
+def test_a_pause_fits_the_ring_the_tty_and_a_persons_patience(ring_bytes: int, bytes_per_s: float, pause_s: float) -> None:
+    rig = ready_rig(config=replace(CONFIG, ring_bytes=ring_bytes), gateway=Gateway(line_bytes_per_s=bytes_per_s))
+    assert rig.gateway.core.read_pause_s == pytest.approx(pause_s)
+
+
+def test_after_a_loss_a_line_is_read_more_often_for_a_while() -> None:
+    rig = ready_rig(config=replace(CONFIG, ring_bytes=65535), gateway=Gateway(line_bytes_per_s=92160.0))
+    usual_s = rig.gateway.core.read_pause_s
+    rig.from_device_filter = lambda data: b""
+    lines(rig, 3, "lost")
+    rig.run(0.01)
+    rig.from_device_filter = lambda data: data
+    lines(rig, 20)
+    rig.until(lambda: rig.gateway.core.counters.rejects == 1)
+    lines(rig, 1, "after it")
+    rig.run(0.05)
+    assert rig.gateway.core.read_pause_s == LOSSY_READ_PAUSE_S < usual_s
+    rig.run(LOSSY_S)
+    lines(rig, 1, "long after")
+    rig.run(0.05)
+    assert rig.gateway.core.read_pause_s == usual_s
 
 
 def test_start_log_exit_remove() -> None:
@@ -444,6 +488,29 @@ def test_inventory_comes_page_by_page_and_its_first_page_tells_the_board() -> No
     assert device.gateway.events[-1] == Inventoried(Inventory((ProgramInfo("a", "1"), ProgramInfo("b")), 8, "rack"))
 
 
+def test_stats_are_told_before_the_answer_to_who_asked() -> None:
+    device = listed_device()
+    asked = device.gateway.core.request(ReadStats(), device.now)
+    ((rid, method),) = control_sent(device)
+    assert method is Method.STATS
+    stats = DeviceStats(cpu_permille=125, readings=(("wifi.rssi", -61),))
+    device.control(Answer(rid, 0, StatsAnswer(stats).to_map()))
+    assert device.gateway.events[-2:] == [Reported(stats), Answered(asked, 0)]
+
+
+def test_a_device_without_stats_says_so_and_broken_ones_end_the_session() -> None:
+    device = listed_device()
+    asked = device.gateway.core.request(ReadStats(), device.now)
+    ((rid, _),) = control_sent(device)
+    device.control(Answer(rid, Code.UNSUPPORTED, {}))
+    assert device.gateway.events[-1] == Answered(asked, Code.UNSUPPORTED)
+    asked = device.gateway.core.request(ReadStats(), device.now)
+    ((rid, _),) = control_sent(device)
+    device.control(Answer(rid, 0, {7: 1}))
+    assert device.gateway.of(RequestLost) == [RequestLost(asked)]
+    assert device.gateway.of(Left)
+
+
 def test_list_that_never_ends_ends_the_session() -> None:
     device = DevicePeer()
     device.join()
@@ -669,8 +736,7 @@ def test_record_times_can_be_told_from_the_first_output_on() -> None:
     lines(rig, 1)
     rig.run(0.2)
     output = next(event for event in rig.gateway.events if isinstance(event, Output) and event.items)
-    record = output.items[0]
-    assert isinstance(record, Record)
+    record = records_in(output.items)[0]
     written_at = output.clock.now + (record.uptime_ms - output.clock.uptime_ms) / 1000
     assert written_at == pytest.approx(100.0, abs=0.02)
 

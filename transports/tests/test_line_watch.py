@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from transports.baud_watch import AFTER_S
-from transports.line_watch import LineWatch
+from transports.line_watch import HELD_S, LineWatch
 from transports.link import LineErrors
-from transports.protocol import BAUD_MISMATCH, GARBAGE, Counters, Problem
+from transports.protocol import BAUD_MISMATCH, GARBAGE, OUTPUT_HELD, Counters, Problem
 
 
 class Line:
@@ -78,3 +78,26 @@ def test_the_next_link_may_be_at_the_right_speed(counters: Counters) -> None:
     watch.opened(Line(), counters, 0.0)
     counters.rx_frames += 1
     assert watch.look(100, counters, AFTER_S) is None
+
+
+def test_a_device_that_talks_and_takes_nothing_is_told_once_until_it_does(counters: Counters) -> None:
+    watch = LineWatch()
+    watch.opened(object(), counters, 0.0)
+    for begun in (0.0, 100.0):
+        watch.sending(begun)
+        assert watch.look(1, counters, begun + HELD_S / 2) is None
+        told = watch.look(1, counters, begun + HELD_S)
+        assert told is not None
+        assert told.reason == OUTPUT_HELD
+        assert watch.look(1, counters, begun + 2 * HELD_S) is None
+        watch.sent()
+        assert watch.look(1, counters, begun + 3 * HELD_S) is None
+
+
+def test_a_send_that_the_unplug_ended_holds_nothing_back_on_the_next_link(counters: Counters) -> None:
+    watch = LineWatch()
+    watch.opened(object(), counters, 0.0)
+    watch.sending(0.0)
+    watch.closed()
+    watch.opened(object(), counters, 1.0)
+    assert watch.look(1, counters, 1.0 + HELD_S) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from transports.errors import LocalProtocolError, RemoteProtocolError
-from transports.protocol import ExitReason, Inventory, ProgramInfo, WorkloadState, WorkloadStatus
+from transports.protocol import DeviceStats, ExitReason, Inventory, ProgramInfo, WorkloadState, WorkloadStatus
 from transports.wire.datagrams import DatagramMessage, Hello, Ping, Pong, Ready, Solicit, Welcome, decode_dgram, encode_dgram
 from transports.wire.framing import DATA, DGRAM, Deframer, encode_frame
 from transports.wire.messages import (
@@ -22,6 +22,7 @@ from transports.wire.messages import (
     Remove,
     Request,
     Start,
+    StatsAnswer,
     Stop,
     decode_control,
     encode_control,
@@ -109,6 +110,8 @@ BODIES = [
     ErrorNote(10),
     ListAnswer((STATUS, WorkloadStatus(1, 1, 0, WorkloadState.RUNNING)), 2),
     InventoryAnswer(Inventory((ProgramInfo("hello", "1.0"), ProgramInfo("cat")), 4, "sim"), 2, 65536, "1.2"),
+    StatsAnswer(),
+    StatsAnswer(DeviceStats(125, 40_000, 262_144, 812, -10_500, (("wifi.rssi", -61), ("boots", 2))), 2),
     Solicit(),
     Hello(9, 2, bytes(12), 1, 2, 4096, 65535, 0x3FF, 65535, 7, 6),
     Welcome(1, 255, 1, 2, 3000, 65535, 0, 2**63, 9, 8),
@@ -178,3 +181,9 @@ def test_an_answer_says_why_it_is_no() -> None:
     assert isinstance(answer, Answer)
     assert answer.text == "17 bytes of env"
     assert decode_control(encode_control(Notification(Method.AWAY, Away(1, 2).to_map()))) == Notification(0x54, {1: 1, 2: 2})
+
+
+@pytest.mark.parametrize("body", [{1: -1}, {3: 1 << 32}, {6: "hot"}, {7: [["a"]]}, {7: [["a", True]]}, {7: [["a" * 256, 1]]}, {7: 1}])
+def test_stats_that_are_none_are_refused(body: dict[int, object]) -> None:
+    with pytest.raises(RemoteProtocolError, match="STATS answer"):
+        StatsAnswer.from_map(body)

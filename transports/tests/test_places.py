@@ -120,6 +120,17 @@ async def test_a_port_that_cannot_be_opened_though_it_is_there_is_tried_now_and_
     assert anyio.current_time() - started >= STUBBORN_S * 0.9
 
 
+async def test_a_port_that_could_not_be_opened_because_it_goes_is_told_as_gone() -> None:
+    shelf = Shelf(BOARD)
+    place = MatchedPlace(RULE, shelf)
+    await place.node()
+    async with waiting_for(place.appeared()) as done:
+        shelf.now()
+        await heard(done)
+    with pytest.raises(LinkNotFound, match="no port with"):
+        await place.node()
+
+
 @pytest.mark.parametrize(
     ("ports", "why"),
     [((), "unplugged"), ((MOVED,), "unplugged, and plugged in again"), ((BOARD, adapter("ttyUSB9", "1-9")), "2 ports have")],

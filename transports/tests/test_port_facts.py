@@ -59,6 +59,12 @@ def test_an_on_board_uart_is_its_hardware(path: str, platform: str, number: int 
     assert (port.platform, port.port_number, port.hub_port, identity_of(port).rung) == (platform, number, None, Rung.PLATFORM)
 
 
+def test_the_kernels_console_is_said_to_be_it() -> None:
+    port = facts_of(UdevRecord("/devices/pnp0/00:04/tty/ttyS0", "tty", "/dev/ttyS0", {}, {"type": "4", "console": "Y"}))
+    assert port is not None
+    assert describe(port) == "UART pnp0/00:04, the kernel's console"
+
+
 @pytest.mark.parametrize(
     "record",
     [

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from transports.errors import LocalProtocolError, RemoteProtocolError
 from transports.protocol import GapReason, Record, RecordKind
+from transports.tests.taken_apart import records_in
 from transports.wire.profile import pack
 from transports.wire.records import (
     MAX_DATA_BYTES,
@@ -30,12 +31,15 @@ encoded = st.one_of(
 def test_the_record_of_the_specification() -> None:
     data = encode_record(1000, 0, RecordKind.STDOUT, b"hi")
     assert data.hex() == "93cd03e801c4026869"
-    assert parse_records(b"", data, 40) == ([Record(40, 49, 1000, 0, RecordKind.STDOUT, b"hi")], b"")
+    (lines,), rest = parse_records(b"", data, 40)
+    assert records_in([lines]) == [Record(40, 49, 1000, 0, RecordKind.STDOUT, b"hi")]
+    assert rest == b""
 
 
 def test_start_and_gap_records_are_told_apart() -> None:
     stream = encode_start_record(5, 3, 0xA1B2C3D4, 2) + encode_gap_record(6, 3, 23, 1482, GapReason.REFUSED)
-    (start, gap), rest = parse_records(b"", stream, 0)
+    items, rest = parse_records(b"", stream, 0)
+    start, gap = records_in(items)
     assert (start.kind, start.slot, start.start) == (RecordKind.SYSTEM, 3, (0xA1B2C3D4, 2))
     assert (gap.kind, gap.slot, gap.lost) == (RecordKind.GAP, 3, (23, 1482, 3))
     assert (gap.end, rest) == (len(stream), b"")
@@ -45,7 +49,8 @@ def test_start_and_gap_records_are_told_apart() -> None:
 @given(st.lists(encoded, max_size=12), st.integers(0, 2**40), st.lists(st.integers(1, 500), min_size=1, max_size=4))
 def test_any_cut_gives_the_same_records(parts: list[bytes], offset: int, cuts: list[int]) -> None:
     stream = b"".join(parts)
-    whole, rest = parse_records(b"", stream, offset)
+    items, rest = parse_records(b"", stream, offset)
+    whole = records_in(items)
     assert rest == b""
     assert [(record.offset, record.end) for record in whole] == [
         (offset + sum(map(len, parts[:n])), offset + sum(map(len, parts[: n + 1]))) for n in range(len(parts))
@@ -56,7 +61,7 @@ def test_any_cut_gives_the_same_records(parts: list[bytes], offset: int, cuts: l
         piece = stream[at : at + cuts[turn % len(cuts)]]
         records, left = parse_records(tail, piece, expected)
         expected += len(tail) + len(piece) - len(left)
-        found += records
+        found += records_in(records)
         tail = left
         at, turn = at + len(piece), turn + 1
     assert (found, tail) == (whole, b"")
@@ -65,7 +70,7 @@ def test_any_cut_gives_the_same_records(parts: list[bytes], offset: int, cuts: l
 def test_later_kinds_are_skipped() -> None:
     stream = pack([1, 5, b"kind 5"]) + pack([1, 0, [9, "later"]]) + encode_record(1, 0, RecordKind.STDOUT, b"known")
     records, rest = parse_records(b"", stream, 0)
-    assert [record.data for record in records] == [b"known"]
+    assert [record.data for record in records_in(records)] == [b"known"]
     assert rest == b""
 
 

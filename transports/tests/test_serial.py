@@ -7,23 +7,24 @@ import fcntl
 import os
 import resource
 import termios
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import pytest
 import serial
 import serial_asyncio
+from anyio import wait_all_tasks_blocked
+from anyio.lowlevel import checkpoint
 
 from transports.baud import check_achieved
 from transports.driver import DurationS
 from transports.errors import LinkBusy, LinkError, LinkLost, LinkNotFound, LinkPermissionDenied
-from transports.link import COALESCE_BYTES, CoalescingLink, CountingLink, ResettableLink
+from transports.link import CountingLink, DirectLink, ResettableLink
 from transports.rs485 import Rs485
-from transports.serial import SerialLinkOpener
+from transports.serial import FULL_READ_BYTES, SerialLinkOpener
 from transports.serial_options import PortSettings
 from transports.testing.link_contract import opened, read_exactly
 from transports.tests.pty_end import PtyEnd
@@ -82,26 +83,135 @@ async def test_a_custom_baud_rate_is_set_once_and_works(end: PtyEnd) -> None:
         assert speed_of(end.path) == 74880
 
 
+class Taker:
+    """Who a link delivers to."""
+
+    def __init__(self, pause_s: float | None = 0.0) -> None:
+        self.pause_s = pause_s
+        self.taken: list[bytes] = []
+        self._news = anyio.Event()
+
+    def __call__(self, data: bytes) -> float | None:
+        self.taken.append(data)
+        self._news.set()
+        return self.pause_s
+
+    async def until(self, count: int) -> None:
+        while len(self.taken) < count:
+            self._news = anyio.Event()
+            await self._news.wait()
+
+
+async def hung_up(link: DirectLink) -> None:
+    while link.send_now(b"anybody?"):
+        await checkpoint()
+
+
+@asynccontextmanager
+async def delivering(end: PtyEnd, taker: Taker) -> AsyncIterator[DirectLink]:
+    async with opened(SerialLinkOpener(end.path)) as link, anyio.create_task_group() as tasks:
+        assert isinstance(link, DirectLink)
+        tasks.start_soon(link.deliver, taker)
+        yield link
+        tasks.cancel_scope.cancel()
+
+
 async def test_a_busy_port_rests_and_is_read_at_once_when_somebody_waits(end: PtyEnd) -> None:
-    async with opened(SerialLinkOpener(end.path)) as link:
-        assert isinstance(link, CoalescingLink)
-        link.coalesce(3600)
-        await end.send(b"x" * COALESCE_BYTES)
-        assert await read_exactly(link, COALESCE_BYTES) == b"x" * COALESCE_BYTES
+    taker = Taker(pause_s=3600)
+    async with delivering(end, taker) as link:
+        await end.send(b"log")
+        await taker.until(1)
         await end.send(b"answer")
         with pytest.raises(TimeoutError), anyio.fail_after(0.05):
-            await link.receive()
-        link.coalesce(0)
-        assert await read_exactly(link, 6) == b"answer"
+            await taker.until(2)
+        taker.pause_s = 0.0
+        link.end_rest()
+        assert taker.taken == [b"log", b"answer"]
+        await end.send(b"more")
+        await taker.until(3)
 
 
-async def test_a_short_read_is_no_reason_to_rest(end: PtyEnd) -> None:
+async def test_a_rest_ends_by_itself_and_a_line_that_fell_silent_is_told(end: PtyEnd) -> None:
+    taker = Taker(pause_s=0.02)
+    async with delivering(end, taker):
+        await end.send(b"log")
+        await taker.until(1)
+        taker.pause_s = 0.0
+        await taker.until(2)
+        await end.send(b"later")
+        await taker.until(3)
+        assert taker.taken == [b"log", b"", b"later"]
+
+
+async def test_all_that_gathered_in_a_rest_comes_in_one_piece(end: PtyEnd) -> None:
+    taker = Taker(pause_s=3600)
+    async with delivering(end, taker) as link:
+        await end.send(b"log")
+        await taker.until(1)
+        gathered = bytes(range(256)) * 40  # several reads of a tty
+        await end.send(gathered)
+        while sum(map(len, taker.taken[1:])) < len(gathered):
+            link.end_rest()  # the kernel may still be moving it
+            await checkpoint()
+        assert b"".join(taker.taken[1:]) == gathered
+        assert max(map(len, taker.taken[1:])) > FULL_READ_BYTES
+
+
+async def test_what_comes_when_the_owner_has_enough_is_kept_for_later(end: PtyEnd) -> None:
+    full, taker = Taker(pause_s=None), Taker()
     async with opened(SerialLinkOpener(end.path)) as link:
-        assert isinstance(link, CoalescingLink)
-        link.coalesce(3600)
-        for line in (b"one line\n", b"and another\n"):
-            await end.send(line)
-            assert await read_exactly(link, len(line)) == line
+        assert isinstance(link, DirectLink)
+        await end.send(b"one")
+        await link.deliver(full)
+        await end.send(b"two")
+        await wait_all_tasks_blocked()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(link.deliver, taker)
+            await taker.until(1)
+            tasks.cancel_scope.cancel()
+    assert full.taken + taker.taken == [b"one", b"two"]
+
+
+async def test_what_the_owner_raises_comes_out_of_deliver(end: PtyEnd) -> None:
+    def refuse(data: bytes) -> float | None:
+        raise ZeroDivisionError(data)
+
+    async with opened(SerialLinkOpener(end.path)) as link:
+        assert isinstance(link, DirectLink)
+        await end.send(b"x")
+        with pytest.raises(ZeroDivisionError):
+            await link.deliver(refuse)
+
+
+async def test_a_port_that_hangs_up_while_it_rests_is_lost(end: PtyEnd) -> None:
+    taker = Taker(pause_s=0.02)
+    async with opened(SerialLinkOpener(end.path)) as link, anyio.create_task_group() as tasks:
+        assert isinstance(link, DirectLink)
+
+        async def hear_of_the_loss(link: DirectLink) -> None:
+            with pytest.raises(LinkLost):
+                await link.deliver(taker)
+
+        tasks.start_soon(hear_of_the_loss, link)
+        await end.send(b"log")
+        await taker.until(1)
+        taker.pause_s = 0.0
+        await end.hang_up()
+        await hung_up(link)
+
+
+async def test_what_the_port_takes_at_once_needs_no_waiting(end: PtyEnd) -> None:
+    async with opened(SerialLinkOpener(end.path)) as link:
+        assert isinstance(link, DirectLink)
+        assert link.send_now(b"ack") == 3
+        assert await end.receive() == b"ack"
+        taken = 0
+        while size := link.send_now(b"x" * 4096):
+            taken += size
+        arrived = 0
+        while arrived < taken:  # a full port took nothing and lost nothing
+            arrived += len(await end.receive())
+        assert arrived == taken
 
 
 def test_a_line_that_runs_at_another_rate_is_refused_with_both_rates(end: PtyEnd) -> None:

@@ -13,10 +13,12 @@ from transports.protocol import (
     Gap,
     Inventoried,
     Listed,
+    ReadStats,
     Reboot,
     Record,
     RecordKind,
     RemoveWorkload,
+    Reported,
     StartWorkload,
     StopWorkload,
     Text,
@@ -45,6 +47,19 @@ def test_a_board_says_what_it_is(rig: Rig) -> None:
     assert rig.joined().device_id == BoardConfig(slots=4).device_id
     assert (rig.joined().reset_cause, rig.joined().new_boot) == (ResetCause.POWER, True)
     assert b"".join(text.data for text in rig.seen(Text)).startswith(b"wirelet-sim 1.0 sim-0: boot, reset cause power")
+
+
+def test_a_board_tells_its_memory_and_what_it_does_not_know_it_does_not_tell(rig: Rig) -> None:
+    assert rig.joined().tells_stats
+    rig.start("counter", "--count", "50", "--rate", "1000")
+    rig.exit_of()
+    assert rig.request(ReadStats()).code == Code.OK
+    (reported,) = rig.seen(Reported)
+    stats = reported.stats
+    assert stats.heap_bytes == BoardConfig().ring_bytes
+    assert 0 < (stats.heap_used_bytes or 0) <= BoardConfig().ring_bytes
+    assert (stats.cpu_permille, stats.temperature_mc) == (None, None)
+    assert dict(stats.readings)["boots"] == 1
 
 
 def test_an_id_or_a_seed_makes_the_same_device_every_time() -> None:

@@ -21,6 +21,7 @@ from transports.protocol import (
     WorkloadStatus,
 )
 from transports.protocols.framed import FramedProtocol
+from transports.tests.taken_apart import taken_apart
 from transports.wire import messages
 from transports.wire.control_channel import earliest
 from transports.wire.device_session import DeviceConfig, DeviceSession, Retained
@@ -124,7 +125,7 @@ class Gateway:
     def store(self, now: float) -> None:
         outputs, self.unstored = self.unstored, []
         for output in outputs:
-            self.items += [(output.epoch, item) for item in output.items]
+            self.items += [(output.epoch, item) for item in taken_apart(output.items)]
             self.checkpoint = output.checkpoint
             self.core.stored(output.checkpoint, now)
 
@@ -162,7 +163,12 @@ class Rig:
         self._deliver()
         self.gateway.take_events(self.now)
         moved = self._send(session.data_to_send(self.now), self.to_gateway, self.from_device_filter)
-        return self._send(core.data_to_send(self.now), self.to_device, self.from_gateway_filter) or moved
+        data = core.data_to_send(self.now)
+        if core.is_drained:
+            assert core.data_to_send(self.now) == b"", "it said that there was nothing more"
+        else:
+            assert data
+        return self._send(data, self.to_device, self.from_gateway_filter) or moved
 
     def _deliver(self) -> None:
         while self.to_gateway and self.to_gateway[0][0] <= self.now:

@@ -73,6 +73,11 @@ class ControlChannel:
         self._store(now)
         return message
 
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing is to be sent or acknowledged in either direction."""
+        return self.tx.una == self.tx.next and self.rx.owes_nothing
+
     def poll(self, max_payload: int, now: float) -> Outgoing | None:
         return self.tx.poll(max_payload, now)
 
@@ -94,4 +99,8 @@ class ControlChannel:
 
 def earliest(*deadlines: float | None) -> float | None:
     """The first of several deadlines, None when there is none."""
-    return min((deadline for deadline in deadlines if deadline is not None), default=None)
+    first = None
+    for deadline in deadlines:
+        if deadline is not None and (first is None or deadline < first):
+            first = deadline
+    return first

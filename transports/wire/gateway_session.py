@@ -48,11 +48,9 @@ class _Session:
     mtu: int
     control: ControlChannel
     liveness: Liveness
+    is_lossy: bool
+    """The device has no ring."""
     ping_nonce: int = 0
-
-    @property
-    def is_lossy(self) -> bool:
-        return not self.hello.caps & Caps.RLOG
 
 
 class GatewaySession:
@@ -87,7 +85,8 @@ class GatewaySession:
         self._pending: Pending | None = None
         self._link: deque[bytes] = deque(maxlen=MAX_LINK_FRAMES)
         self._answered_at = float("-inf")
-        self._idle = True
+        self.is_drained = True
+        """The last data_to_send told all there was: nothing more comes without another call."""
         self.tx_frames = 0
 
     @property
@@ -113,7 +112,7 @@ class GatewaySession:
         """A new pipe. A device that was here before may still be in its session and have nothing to say: ending that brings its HELLO
         at once instead of after three keepalives. A port that never carried frames hears nothing (SPEC 1.4)."""
         self._deframer.close()
-        self._idle = True
+        self.is_drained = True
         if self.known.sid:
             self._put(RST, self.known.sid, bytes([RstCode.UNKNOWN_SESSION]))
 
@@ -155,7 +154,7 @@ class GatewaySession:
     def _receive_run(self, run: list[bytes], now: float) -> None:
         assert self._current is not None
         self._current.liveness.heard_at = now
-        self._receive_log(self.log.expected, b"".join(run))
+        self._receive_log(self.log.expected, b"".join(run) if len(run) > 1 else run[0])
 
     def _receive_log(self, off32: int, payload: bytes) -> None:
         fresh = self.log.receive(off32, payload)
@@ -248,7 +247,9 @@ class GatewaySession:
         hello = pending.hello
         mtu = min(hello.mtu, self._mtu)
         control = ControlChannel(send_bytes=SEND_BYTES, window_bytes=MAX_CREDIT_BYTES, peer_credit=hello.max_msg, rto=MeasuredRto())
-        self._current = _Session(pending.sid, hello, ready, mtu, control, Liveness(self._keepalive_s, now))
+        self._current = _Session(
+            pending.sid, hello, ready, mtu, control, Liveness(self._keepalive_s, now), is_lossy=not hello.caps & Caps.RLOG
+        )
         self.sessions += 1
         self.known.boot_id, self.known.epoch, self.known.uptime_ms = pending.boot_id, pending.epoch, ready.uptime_ms
         ring_bytes = MAX_CREDIT_BYTES if hello.tx_ring is None else hello.tx_ring
@@ -354,26 +355,29 @@ class GatewaySession:
         self.log.store(upto, now)
 
     def data_to_send(self, now: float) -> bytes:
-        """What to write next, at most two frames; call again after it was written until it is empty."""
+        """What to write next, at most two frames; call again after it was written until is_drained."""
         out: list[bytes] = []
-        while len(out) < FRAMES_AT_ONCE and (frame := self._next_frame(now)) is not None:
-            out.append(frame)
+        lead, self.is_drained = b"\0" if self.is_drained else b"", False
+        while len(out) < FRAMES_AT_ONCE and not self.is_drained:
+            if (frame := self._next_frame(now)) is not None:
+                out.append(frame)
         if not out:
-            self._idle = True
             return b""
         self.tx_frames += len(out)
         if self._current is not None:
             self._current.liveness.sent_at = now
-        lead, self._idle = b"\0" if self._idle else b"", False
         return lead + b"".join(out)
 
     def _next_frame(self, now: float) -> bytes | None:
-        """LINK before CTRL before ACK."""
+        """LINK before CTRL before ACK; an ACK of LOG is always the last."""
         if self._link:
             return self._link.popleft()
         session = self._current
         if session is None:
+            self.is_drained = True
             return None
+        if session.control.is_quiet:
+            return self._next_log_ack(session, now)
         if session.liveness.away_until is None:
             outgoing = session.control.poll(min(session.mtu, self._line_payload), now)
             if outgoing is not None:
@@ -381,9 +385,13 @@ class GatewaySession:
                 return encode_frame(type_, flag, session.sid, CH_CTRL, low(off), payload)
         if (ack := session.control.poll_ack(now)) is not None:
             return _ack_frame(session.sid, CH_CTRL, ack)
-        if (ack := self.log.poll_ack(now)) is not None:
-            return _ack_frame(session.sid, CH_LOG, ack)
-        return None
+        return self._next_log_ack(session, now)
+
+    def _next_log_ack(self, session: _Session, now: float) -> bytes | None:
+        """Nothing comes after it."""
+        self.is_drained = True
+        ack = self.log.poll_ack(now)
+        return None if ack is None else _ack_frame(session.sid, CH_LOG, ack)
 
     def _put(self, type_: int, sid: int, payload: bytes) -> None:
         frame = encode_frame(type_, 0, sid, CH_LINK, 0, payload)

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from transports.errors import RemoteProtocolError
-from transports.protocol import ExitReason, Inventory, ProgramInfo, WorkloadState, WorkloadStatus
+from transports.protocol import DeviceStats, ExitReason, Inventory, ProgramInfo, WorkloadState, WorkloadStatus
 from transports.wire.numbers import KEY_LIMIT, KEY_NEXT, KEY_TEXT, MAX_NAME_CHARS, MAX_TAG_BYTES, MAX_TEXT_CHARS, Body, put_optional
 from transports.wire.offsets import MAX_OFFSET_BITS
 from transports.wire.profile import MAX_ITEMS, Fields, pack, unpack
@@ -338,6 +338,40 @@ class ListAnswer:
     def from_map(cls, body: object) -> ListAnswer:
         f = Fields(body, "LIST answer")
         return cls(tuple(status_from_map(status) for status in f.items(1)), f.opt_uint(KEY_NEXT))
+
+
+@dataclass(frozen=True, slots=True)
+class StatsAnswer:
+    """One page; everything but readings stands in the first one."""
+
+    stats: DeviceStats = field(default_factory=DeviceStats)
+    next: int | None = None
+
+    def to_map(self) -> Body:
+        stats = self.stats
+        body: Body = {}
+        put_optional(body, 1, stats.cpu_permille)
+        put_optional(body, KEY_NEXT, self.next)
+        put_optional(body, 3, stats.heap_used_bytes)
+        put_optional(body, 4, stats.heap_bytes)
+        put_optional(body, 5, stats.least_stack_bytes)
+        put_optional(body, 6, stats.temperature_mc)
+        put_optional(body, 7, [[name, value] for name, value in stats.readings] or None)
+        return body
+
+    @classmethod
+    def from_map(cls, body: object) -> StatsAnswer:
+        f = Fields(body, "STATS answer")
+        readings: list[tuple[str, int]] = []
+        for item in f.items(7):
+            match item:
+                case [str(name), int(value)] if len(name) <= MAX_NAME_CHARS and type(value) is int:
+                    readings.append((name, value))
+                case _:
+                    raise RemoteProtocolError("STATS answer: a counter is [name, value]")
+        temperature_mc = f.sint(6) if 6 in f else None
+        stats = DeviceStats(f.opt_uint(1), f.opt_uint(3), f.opt_uint(4), f.opt_uint(5), temperature_mc, tuple(readings))
+        return cls(stats, f.opt_uint(KEY_NEXT))
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,13 +121,18 @@ class ReceiveStream:
         """Send an ACK whether or not anything changed."""
         self._ack_now = True
 
+    @property
+    def owes_nothing(self) -> bool:
+        """No ACK is due, now or later."""
+        return not self._ack_now and self._ack_at is None and self._reject_wanted is None
+
     def poll_ack(self, now: float) -> OutgoingAck | None:
         """The ACK that is due, or None. Each call counts as sent."""
-        rejects = self._may_reject()
+        rejects = self._reject_wanted is not None and self._may_reject()
         if self.expected - self.stored >= HALF:
             return None  # after a jump that is not stored yet: the sender would read stored as another offset
-        self.handle_deadline(now)
-        if not (rejects or self._ack_now):
+        is_due = self._ack_now or (self._ack_at is not None and now >= self._ack_at)
+        if not (rejects or is_due):
             return None
         if rejects:
             self._rejected = self.expected

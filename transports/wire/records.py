@@ -1,7 +1,7 @@
 """LOG records: msgpack arrays [t, src, data] back to back (SPEC.md, LOG).
 
-Writing gives the bytes of one record; reading takes any cut of the stream and gives whole records with their offsets and the half record
-that is left. Lines, slots and attempts mean nothing here.
+Writing gives the bytes of one record; reading takes any cut of the stream and gives rows of lines and other records with their offsets, and
+the half record that is left. Slots and attempts mean nothing here.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Final, TypeGuard
 import msgpack
 
 from transports.errors import LocalProtocolError, RemoteProtocolError
-from transports.protocol import Record, RecordKind
+from transports.protocol import Lines, Record, RecordKind
+from transports.wire.lines import MAX_RECORD_BYTES as MAX_RECORD_BYTES
+from transports.wire.lines import scan_lines
 from transports.wire.profile import MAX_MAP_ENTRIES, pack
 
-MAX_RECORD_BYTES: Final = 1024
-"""A whole record; longer lines are cut into partial records."""
 RECORD_OVERHEAD_BYTES: Final = 11
 """The most that a record has besides its data: array 1, t 5, src 2, bin 3."""
 MAX_DATA_BYTES: Final = MAX_RECORD_BYTES - RECORD_OVERHEAD_BYTES
@@ -56,14 +56,42 @@ def encode_gap_record(uptime_ms: int, slot: int, records: int, lost_bytes: int, 
     return pack((uptime_ms & _MAX_UPTIME_MS, slot << 3 | _GAP, (records, lost_bytes, reason)))
 
 
-def parse_records(tail: bytes, data: bytes, offset: int) -> tuple[list[Record], bytes]:
+def parse_records(tail: bytes, data: bytes, offset: int) -> tuple[list[Lines | Record], bytes]:
     """Whole records in tail + data, which begin at offset of the stream, and the bytes of the half record that is left.
 
     Records of unknown kinds and unknown system records are skipped. Raises RemoteProtocolError for what is no record.
     """
     stream = tail + data if tail else data
+    items: list[Lines | Record] = []
+    at = 0
+    while at < len(stream):
+        lines, is_cut = scan_lines(stream, at, offset)
+        if lines is not None:
+            items.append(lines)
+            at = lines.end - offset
+        if is_cut:
+            break
+        if lines is None:
+            size_bytes, record = _parse_one(stream[at : at + MAX_RECORD_BYTES + 1], offset + at)
+            if not size_bytes:
+                break
+            if record is not None:
+                items.append(record)
+            at += size_bytes
+    return items, stream[at:]
+
+
+def unpack_lines(raw: bytes) -> list[tuple[int, int, bytes]]:
+    """(uptime_ms, src, text) of each record in Lines.raw."""
+    unpacker = msgpack.Unpacker(max_buffer_size=len(raw), use_list=False)
+    unpacker.feed(raw)
+    return list(unpacker)
+
+
+def _parse_one(data: bytes, offset: int) -> tuple[int, Record | None]:
+    """The size of the record at the beginning of data, 0 if its end is missing, and the record if it means something to us."""
     unpacker = msgpack.Unpacker(
-        max_buffer_size=len(stream) + 1,
+        max_buffer_size=len(data),
         max_array_len=_MAX_ARRAY_ITEMS,
         max_bin_len=MAX_RECORD_BYTES,
         max_str_len=MAX_RECORD_BYTES,
@@ -71,28 +99,24 @@ def parse_records(tail: bytes, data: bytes, offset: int) -> tuple[list[Record], 
         max_ext_len=0,
         use_list=False,
     )
-    unpacker.feed(stream)
-    tell = unpacker.tell
-    items: list[Record] = []
-    at = 0
+    unpacker.feed(data)
     try:
-        for uptime_ms, src, content in unpacker:
-            begin, at = at, tell()
-            if type(src) is not int or not 0 <= src <= 255 or type(uptime_ms) is not int or not 0 <= uptime_ms <= _MAX_UPTIME_MS:
-                raise RemoteProtocolError(f"LOG record at {offset + begin} has no valid time and source")
-            if at - begin > MAX_RECORD_BYTES:
-                raise RemoteProtocolError(f"LOG record at {offset + begin} of {at - begin} bytes exceeds {MAX_RECORD_BYTES}")
-            kind = _OUTPUT_KIND[src & 7]
-            if kind is not None and type(content) is bytes:
-                items.append(Record(offset + begin, offset + at, uptime_ms, src >> 3, kind, content))
-            elif (record := _special(offset + begin, offset + at, uptime_ms, src, content)) is not None:
-                items.append(record)
+        uptime_ms, src, content = unpacker.unpack()
+    except msgpack.OutOfData:
+        if len(data) >= MAX_RECORD_BYTES:
+            raise RemoteProtocolError(f"LOG record at {offset} exceeds {MAX_RECORD_BYTES} bytes") from None
+        return 0, None
     except (ValueError, TypeError) as exc:
-        raise RemoteProtocolError(f"LOG at {offset + at}: no record: {exc}") from exc
-    rest = stream[at:]
-    if len(rest) >= MAX_RECORD_BYTES:
-        raise RemoteProtocolError(f"LOG record at {offset + at} exceeds {MAX_RECORD_BYTES} bytes")
-    return items, rest
+        raise RemoteProtocolError(f"LOG at {offset}: no record: {exc}") from exc
+    size_bytes = unpacker.tell()
+    if type(src) is not int or not 0 <= src <= 255 or type(uptime_ms) is not int or not 0 <= uptime_ms <= _MAX_UPTIME_MS:
+        raise RemoteProtocolError(f"LOG record at {offset} has no valid time and source")
+    if size_bytes > MAX_RECORD_BYTES:
+        raise RemoteProtocolError(f"LOG record at {offset} of {size_bytes} bytes exceeds {MAX_RECORD_BYTES}")
+    kind = _OUTPUT_KIND[src & 7]
+    if kind is not None and type(content) is bytes:
+        return size_bytes, Record(offset, offset + size_bytes, uptime_ms, src >> 3, kind, content)
+    return size_bytes, _special(offset, offset + size_bytes, uptime_ms, src, content)
 
 
 def _special(begin: int, end: int, uptime_ms: int, src: int, content: object) -> Record | None:
