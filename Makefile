@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-cluster test check bench soak mutants clean
+.PHONY: help demo demo-cluster test check bench soak mutants hil-real clean
 
 help: ## these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,11 @@ soak: ## kill everything at random for an hour and count every number; SOAK_MINU
 	@scripts/setup-venv dev
 	@scripts/setup-test
 	@PYTHONPATH=hil-tests $(PY) hil-tests/soak.py
+
+hil-real: ## checks an adapter or board of yours: PORT=/dev/ttyUSB0 [BAUD=921600 LOOPBACK=1 UNPLUG=1 RUN="counter --rate 100" WHO=you]
+	@scripts/setup-venv dev
+	@PYTHONPATH=hil-tests $(PY) hil-tests/hil_real.py $(or $(PORT),$(error say which: make hil-real PORT=/dev/ttyUSB0)) $(if $(BAUD),--baud $(BAUD)) \
+	  $(if $(LINES),--modem-lines $(LINES)) $(if $(LOOPBACK),--loopback) $(if $(UNPLUG),--unplug) $(if $(RUN),--run "$(RUN)") $(if $(WHO),--who "$(WHO)")
 
 mutants: ## take one defence away at a time, of the wire and of the gateway; a named test must fail for each
 	@scripts/setup-venv dev

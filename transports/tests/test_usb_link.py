@@ -13,7 +13,7 @@ import pytest
 from transports import usb_link
 from transports.errors import LinkLost, LinkTimeout
 from transports.testing.link_contract import opened, read_exactly
-from transports.tests.fake_libusb import IN, OUT
+from transports.tests.fake_libusb import FIFO_BYTES, IN, OUT
 from transports.tests.usb_rig import FakeFarEnd, FixedPlace
 from transports.usb import BulkPipe
 from transports.usb_bursts import TRANSFER_BYTES
@@ -79,7 +79,7 @@ async def test_who_does_not_receive_holds_the_device_up(far: FakeFarEnd) -> None
 
 @pytest.mark.parametrize("endpoint", [IN, OUT])
 async def test_a_stall_in_the_middle_loses_nothing(opener: UsbLinkOpener, far: FakeFarEnd, endpoint: int) -> None:
-    data = bytes(range(256)) * 1024
+    data = bytes(range(4)) * FIFO_BYTES  # so much more than the far end keeps that the sender still sends when the stall comes
     async with opened(opener) as link, anyio.create_task_group() as tasks:
         tasks.start_soon(link.send, data)
         await far.send(data[:64])
