@@ -78,8 +78,15 @@ def namespace(control_plane: control_planes.ControlPlane) -> Iterator[str]:
 
 
 @pytest.fixture
-def workbench(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Workbench]:
+def started(request: pytest.FixtureRequest) -> list[Process]:
+    """Put into it what the test starts: its last lines are shown when the test fails."""
+    processes: list[Process] = request.node.stash.setdefault(_STARTED, [])
+    return processes
+
+
+@pytest.fixture
+def workbench(tmp_path: Path, started: list[Process]) -> Iterator[Workbench]:
     """Boards and gateways for one test: workbench.boards(10, "--slots", "4"), workbench.gateway({...})."""
-    table = Workbench(tmp_path, request.node.stash.setdefault(_STARTED, []))
+    table = Workbench(tmp_path, started)
     yield table
     table.clear()

@@ -11,6 +11,7 @@ import asyncio
 import threading
 from array import array
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -34,9 +35,10 @@ class Inbox:
         self._offset = 0
         """What the task has taken of the first filled one."""
         self._is_wanted = False
-        """The task waits, and must be woken: once, for a wake-up costs as much as a transfer."""
-        self._is_over = False
-        self._news: asyncio.Future[None] | None = None
+        """Somebody waits, and must be told: once, for a wake-up costs as much as a transfer."""
+        self._when_news: Callable[[], None] | None = None
+        self.is_over = False
+        """Nothing more comes. What is there can still be taken."""
         self._has_room = threading.Event()
 
     # -- in the thread
@@ -67,10 +69,6 @@ class Inbox:
 
     # -- on the loop
 
-    @property
-    def has_some(self) -> bool:
-        return bool(self._filled)
-
     def take(self, max_bytes: int) -> bytes:
         """What is left of the oldest transfer, if anything is there."""
         if not self._filled:
@@ -86,22 +84,20 @@ class Inbox:
             self._has_room.set()
         return data
 
-    async def wait(self) -> None:
-        """Until something is there, or end was called."""
-        self._is_wanted = True
-        try:
-            if not self._filled and not self._is_over:  # put before it was wanted, it is seen here
-                self._news = self._loop.create_future()
-                await self._news
-        finally:
+    def when_news(self, call: Callable[[], None] | None) -> None:
+        """Call it once, in a later turn of the loop, when there is something to take or it is over. It replaces an earlier one."""
+        self._when_news = call
+        self._is_wanted = call is not None
+        if self._is_wanted and (self._filled or self.is_over):  # put before it was wanted, it is seen here
             self._is_wanted = False
+            self._loop.call_soon(self._tell)
 
     def end(self) -> None:
-        """Nothing more will be waited for."""
-        self._is_over = True
+        self.is_over = True
         self._tell()
         self._has_room.set()
 
     def _tell(self) -> None:
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)
+        call, self._when_news = self._when_news, None
+        if call is not None:
+            call()

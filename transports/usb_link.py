@@ -7,6 +7,7 @@ pyusb, and reopens nothing.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import queue
 import threading
@@ -24,6 +25,7 @@ from transports.discovery.places import Place
 from transports.errors import LinkLost, LinkTimeout
 from transports.link import MAX_READ_BYTES
 from transports.usb_bursts import transfers
+from transports.usb_delivery import Delivery
 from transports.usb_inbox import MAX_BUFFERS, Inbox
 
 _logger = logging.getLogger(__name__)
@@ -116,7 +118,7 @@ class UsbLinkOpener:
 
 
 class UsbLink:
-    """One claimed interface: a Link. Made on the event loop that uses it."""
+    """One claimed interface: a Link, and a DirectLink. Made on the event loop that uses it."""
 
     def __init__(self, name: str, pipe: Pipe, calls: BlockingCalls, max_buffers: int) -> None:
         self._name = name
@@ -126,6 +128,7 @@ class UsbLink:
         self._inbox = Inbox(self._loop, max_buffers=max_buffers)
         self._bursts: queue.SimpleQueue[_Burst | None] = queue.SimpleQueue()
         self._burst: _Burst | None = None
+        self._delivery: Delivery | None = None
         self._lost: Exception | None = None
         self._is_ending = False
         """Read by the threads."""
@@ -143,13 +146,33 @@ class UsbLink:
         return self._name
 
     async def receive(self, max_bytes: int = MAX_READ_BYTES) -> bytes:
-        if self._inbox.has_some:
-            await anyio.lowlevel.checkpoint()  # a device that floods must leave others their turn
-        while not (data := self._inbox.take(max_bytes)):
-            await anyio.lowlevel.checkpoint_if_cancelled()
+        while True:
+            news = self._loop.create_future()
+            self._inbox.when_news(functools.partial(_settle, news))  # in a later turn: a device that floods must leave others theirs
+            await news
+            if data := self._inbox.take(max_bytes):
+                return data
             self._raise_if_lost()
-            await self._inbox.wait()
-        return data
+
+    async def deliver(self, received: Callable[[bytes], float | None]) -> None:
+        """See transports.link.DirectLink."""
+        self._delivery = Delivery(self._inbox, received)
+        try:
+            has_enough = await self._delivery.over
+        finally:
+            self._delivery.stop()
+            self._delivery = None
+        if not has_enough:
+            self._raise_if_lost()
+
+    def end_rest(self) -> None:
+        """See transports.link.DirectLink."""
+        if self._delivery is not None:
+            self._delivery.end_rest()
+
+    def send_now(self, data: bytes) -> int:
+        """See transports.link.DirectLink. Nothing of libusb takes bytes without blocking."""
+        return 0
 
     async def send(self, data: bytes) -> None:
         await anyio.lowlevel.checkpoint_if_cancelled()
@@ -240,5 +263,9 @@ class _Burst:
         """Nobody waits any more: what has not gone out must not, in front of the next."""
 
     def end(self) -> None:
-        if not self.over.done():
-            self.over.set_result(None)
+        _settle(self.over)
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -10,8 +10,6 @@ import usb.backend.libusb1
 import usb.core
 import usb.util
 
-PIECE_BYTES: Final = 65536
-"""Of one transfer, as the link's."""
 WARM_UP_BYTES: Final = 1 << 20
 """Not measured: code is loaded, and buffers between threads fill."""
 FIRST_IN: Final = 0x80
@@ -35,19 +33,19 @@ class Lap:
         return Lap(end.took_s - self.took_s, end.cpu_s - self.cpu_s)
 
 
-def bare_lap(serial: str, total_bytes: int, is_in: bool) -> Lap:
+def bare_lap(serial: str, total_bytes: int, is_in: bool, piece_bytes: int) -> Lap:
     """So many bytes from or to a device that never waits."""
     backend = usb.backend.libusb1.get_backend(find_library=lambda _: "libusb-1.0.so.0")
     device = usb.core.find(backend=backend, custom_match=lambda found: found.serial_number == serial)
     interface = device.get_active_configuration()[(0, 0)]
     endpoint = next(end for end in interface if (end.bEndpointAddress >= FIRST_IN) == is_in)
-    piece = bytes(PIECE_BYTES)
+    piece = bytes(piece_bytes)
     usb.util.claim_interface(device, 0)
 
     def move(wanted_bytes: int) -> None:
         moved_bytes = 0
         while moved_bytes < wanted_bytes:
-            moved_bytes += len(endpoint.read(PIECE_BYTES, TIMEOUT_MS)) if is_in else endpoint.write(piece, TIMEOUT_MS)
+            moved_bytes += len(endpoint.read(piece_bytes, TIMEOUT_MS)) if is_in else endpoint.write(piece, TIMEOUT_MS)
 
     move(WARM_UP_BYTES)
     begin = Lap.now()

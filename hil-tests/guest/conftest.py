@@ -61,9 +61,8 @@ def guest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def stand(guest: Guest, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stand]:
+def stand(guest: Guest, tmp_path: Path, started: list[Process]) -> Iterator[Stand]:
     """Adapters, boards and gateways for one test: stand.usb_serial("S1"), stand.board(...), stand.gateway({...})."""
-    started: list[Process] = []
     made = Stand(guest, tmp_path, started)
     yield made
     made.clear()

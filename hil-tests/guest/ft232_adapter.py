@@ -29,16 +29,18 @@ class Ft232Adapter(Emulated):
         super().__init__(guest, portal, self._chip)
         name = "_".join(filter(None, ("FTDI", described.product.replace(" ", "_"), serial)))
         self.by_id = f"/dev/serial/by-id/usb-{name}-if00-port0"
-        """Its stable path in the guest, unless a rule says otherwise."""
+        """Its stable path in the guest; adapters without a serial number have to share it."""
+        self.by_path = f"/dev/serial/by-path/{self.path_id}-port0"
+        """Its path as long as it stays in its USB port."""
         self._board: Ft232Board | None = None
         self._life: Future[None] | None = None
 
     def await_plugged(self) -> str:
         """The tty that it became."""
-        return self._guest.call(await_path, self.by_id)
+        return self._guest.call(await_path, self.by_path)
 
     def await_unplugged(self) -> None:
-        self._guest.call(await_no_path, self.by_id)
+        self._guest.call(await_no_path, self.by_path)
 
     def remove(self) -> None:
         if self._life is not None:

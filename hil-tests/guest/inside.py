@@ -17,9 +17,21 @@ POLL_S: Final = 0.01
 
 
 def await_path(path: str) -> str:
-    """What path leads to once it is there. udev's links may dangle for a moment; that does not count. Raises TimeoutError."""
-    _await(lambda: os.path.exists(path), f"{path} did not come")
+    """What a link of udev leads to, once udev is done with all links of the device. Raises TimeoutError."""
+    _await(lambda: _is_settled(path), f"{path} did not come")
     return os.path.realpath(path)
+
+
+def _is_settled(path: str) -> bool:
+    """A link may dangle for a moment after its device has gone; that does not count. udev's record is written last."""
+    with contextlib.suppress(FileNotFoundError):
+        number = os.stat(path).st_rdev
+        return _has_record(os.major(number), os.minor(number))
+    return False
+
+
+def _has_record(major: int, minor: int) -> bool:
+    return os.path.exists(f"/run/udev/data/c{major}:{minor}")
 
 
 def await_no_path(path: str) -> None:
@@ -55,7 +67,7 @@ def _usb_node(serial: str) -> str | None:
         with contextlib.suppress(OSError):  # it goes while it is looked at, or has none
             if (device / "serial").read_text().strip() == serial:
                 uevent = dict(line.split("=", 1) for line in (device / "uevent").read_text().splitlines())
-                return f"/dev/{uevent['DEVNAME']}" if Path(f"/run/udev/data/c{uevent['MAJOR']}:{uevent['MINOR']}").exists() else None
+                return f"/dev/{uevent['DEVNAME']}" if _has_record(int(uevent["MAJOR"]), int(uevent["MINOR"])) else None
     return None
 
 

@@ -29,10 +29,15 @@ BOOT_TIMEOUT_S: Final = 240.0
 """Half a minute of one core by emulation."""
 MEMORY_MIB: Final = 768
 READ_BYTES: Final = 65536
+GONE: Final = -1
+"""Exit code of what ran when the guest ended."""
 SERIAL_BUS: Final = "xhci.0"
 """For QEMU's own adapters, which are full speed."""
 REDIRECTED_BUS: Final = "ehci.0"
 """For devices that we emulate: this controller tells the truth about a transfer that was cancelled, xhci says it was done."""
+REDIRECTED_SLOT: Final = 0x10
+"""On the PCI bus, fixed for the names below by-path."""
+REDIRECTED_PORTS: Final = range(1, 7)
 MACHINE: Final = "10.0.2.2"
 """The machine's loopback address as the guest sees it."""
 
@@ -46,6 +51,7 @@ class Guest:
             compileall.compile_dir(str(CHECKOUT / package), quiet=1)
         self._numbers = itertools.count()
         self._processes: dict[int, GuestProcess] = {}
+        self._free_ports = set(REDIRECTED_PORTS)
         self._is_ready = threading.Event()
         self._write = threading.Lock()
         self._console = folder / "console.log"
@@ -65,9 +71,8 @@ class Guest:
 
     def _argv(self, image: Path, preload: Sequence[str]) -> list[str]:
         environment = f"BOOT={HERE / 'boot'} PYTHON={sys.executable} PYTHONPATH={HERE.parent} PRELOAD={','.join(preload)}"
-        kernel = (
-            "console=ttyS0 quiet loglevel=4 mitigations=off nokaslr nowatchdog no_timer_check panic=-1 net.ifnames=0 random.trust_cpu=on"
-        )
+        # no_timer_check: when the machine is busy the emulated timer seems broken to the kernel, and it gives up.
+        kernel = "console=ttyS0 quiet loglevel=4 mitigations=off nokaslr nowatchdog no_timer_check panic=-1 random.trust_cpu=on"
         parts = {
             "accel": "kvm" if has_kvm() else "tcg,thread=multi",
             "machine": "pc",
@@ -76,7 +81,7 @@ class Guest:
             "m": str(MEMORY_MIB),
             "kernel": str(image / "kernel"),
             "initrd": str(image / "initrd.img"),
-            "append": f"{kernel} random.trust_cpu=on {environment}",
+            "append": f"{kernel} {environment}",
             "serial": f"file:{self._console}",
             "qmp": f"unix:{self.folder / 'qmp'},server=on,wait=off",
             "virtfs": "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap",
@@ -87,7 +92,7 @@ class Guest:
             "virtio-serial-pci",
             f"virtserialport,chardev=agent,name={CHANNEL}",
             "qemu-xhci,id=xhci,p2=8,p3=8",
-            "usb-ehci,id=ehci",
+            f"usb-ehci,id=ehci,addr={REDIRECTED_SLOT:#x}",
         )
         argv = [QEMU, "-nodefaults", "-no-reboot", "-display", "none"]
         argv += [word for name, value in parts.items() for word in (f"-{name}", value)]
@@ -154,6 +159,15 @@ class Guest:
         """When its device has let go."""
         self.qmp.execute_when_free("chardev-remove", {"id": name})
 
+    def take_port(self) -> int:
+        """A free port of REDIRECTED_BUS, the lowest."""
+        port = min(self._free_ports)
+        self._free_ports.remove(port)
+        return port
+
+    def free_port(self, port: int) -> None:
+        self._free_ports.add(port)
+
     # -- the channel
 
     def _send(self, message: object) -> None:
@@ -161,8 +175,14 @@ class Guest:
             self._channel.sendall(encode(message))
 
     def _read(self) -> None:
-        """In a thread, until QEMU ends."""
-        decoder = Decoder()
+        """In a thread, until QEMU ends; then every process has ended, too."""
+        try:
+            self._dispatch(Decoder())
+        finally:
+            for process in list(self._processes.values()):
+                process.ended(GONE)
+
+    def _dispatch(self, decoder: Decoder) -> None:
         while data := self._channel.recv(READ_BYTES):
             for message in decoder.receive_data(data):
                 match message:

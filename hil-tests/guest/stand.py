@@ -38,7 +38,7 @@ class Stand:
         return adapter
 
     def ft232(self, serial: str) -> Ft232Adapter:
-        """Our own adapter, plugged in; see it for what may be wired to it."""
+        """Our own adapter, plugged in; see it for what may be wired to it. serial "" is one without a serial number."""
         adapter = Ft232Adapter(self.guest, self._loop(), serial)
         self._undo.callback(adapter.remove)
         adapter.plug()
@@ -65,9 +65,15 @@ class Stand:
         board.start()
         return board
 
+    def calls(self, *, user: str = "", groups: tuple[str, ...] = ()) -> GuestProcess:
+        """A process for `call` and `keep`."""
+        process = self.guest.start_calls(user=user, groups=groups)
+        self._undo.callback(process.stop, signal.SIGKILL)
+        return process
+
     def gadget(self, serial: str, function: str) -> Gadget:
         """A device of the guest's own kernel, not plugged in yet."""
-        gadget = self.guest.start_calls().keep(Gadget, serial, function)
+        gadget = self.calls().keep(Gadget, serial, function)
         self._undo.callback(gadget.remove)
         return gadget
 

@@ -13,7 +13,7 @@ from guest.wirelet_usb import LOOPBACK, OUT_ENDPOINT
 def test_the_interface_is_the_one_of_the_specification(stand: Stand) -> None:
     board = stand.usb_board("bulk-a")
     board.await_plugged()
-    device = stand.guest.start_calls().keep(BareUsb, board.serial)
+    device = stand.calls().keep(BareUsb, board.serial)
     assert device.facts() == (0xFF, 0x57, 0x01, "wirelet/1")
     assert device.read(4096)  # the board says that it is there
 
@@ -21,7 +21,7 @@ def test_the_interface_is_the_one_of_the_specification(stand: Stand) -> None:
 def test_every_byte_comes_back_from_the_loop(stand: Stand) -> None:
     board = stand.usb_board("bulk-b")
     board.await_plugged()
-    device = stand.guest.start_calls().keep(BareUsb, board.serial, LOOPBACK)
+    device = stand.calls().keep(BareUsb, board.serial, LOOPBACK)
     for size in (1, 511, 512, 513, 4096, 16000):
         device.loop_s(size, 16)
     assert board.zero_packets() == 2 * 16
@@ -30,7 +30,7 @@ def test_every_byte_comes_back_from_the_loop(stand: Stand) -> None:
 def test_a_stall_is_an_error_until_it_is_cleared(stand: Stand) -> None:
     board = stand.usb_board("bulk-c", slots=0)
     board.await_plugged()
-    device = stand.guest.start_calls().keep(BareUsb, board.serial)
+    device = stand.calls().keep(BareUsb, board.serial)
     board.stall(OUT_ENDPOINT)
     with pytest.raises(BrokenPipeError):
         device.write(b"x")
@@ -42,7 +42,7 @@ def test_a_stall_is_an_error_until_it_is_cleared(stand: Stand) -> None:
 def test_a_transfer_that_nobody_takes_ends_with_its_time(stand: Stand) -> None:
     board = stand.usb_board("bulk-d", slots=0)
     board.await_plugged()
-    device = stand.guest.start_calls().keep(BareUsb, board.serial)
+    device = stand.calls().keep(BareUsb, board.serial)
     board.stick()
     with pytest.raises(TimeoutError):
         device.write(b"lost", 200)
@@ -55,7 +55,7 @@ def test_a_full_packet_ends_nothing_without_a_zero_length_one(stand: Stand) -> N
     board = stand.usb_board("bulk-e", slots=0)
     board.forget_zero_packets()
     board.await_plugged()
-    device = stand.guest.start_calls().keep(BareUsb, board.serial)
+    device = stand.calls().keep(BareUsb, board.serial)
     device.write(bytes(512))
     with pytest.raises(TimeoutError):
         device.read(1024, 200)
@@ -64,7 +64,7 @@ def test_a_full_packet_ends_nothing_without_a_zero_length_one(stand: Stand) -> N
 def test_unplugging_ends_a_read_and_the_device_comes_back(stand: Stand) -> None:
     board = stand.usb_board("bulk-f", slots=0)
     board.await_plugged()
-    process = stand.guest.start_calls()
+    process = stand.calls()
     process.keep(BareUsb, board.serial)
     process.begin("read", 512)
     board.unplug()
@@ -74,7 +74,7 @@ def test_unplugging_ends_a_read_and_the_device_comes_back(stand: Stand) -> None:
 
     board.plug()
     board.await_plugged()
-    device = stand.guest.start_calls().keep(BareUsb, board.serial)
+    device = stand.calls().keep(BareUsb, board.serial)
     device.write(b"again")
     assert device.read(512) == b"again"
 

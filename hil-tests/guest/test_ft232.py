@@ -32,7 +32,7 @@ class Desk:
     def __init__(self, stand: Stand) -> None:
         self.adapter = stand.ft232(f"W1{next(_numbers):03d}")
         self.tty = self.adapter.await_plugged()
-        self.process = stand.guest.start_calls()
+        self.process = stand.calls()
         self.adapter.happened()  # what it was asked at first
 
     def open(self) -> Tty:

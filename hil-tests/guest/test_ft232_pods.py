@@ -44,3 +44,25 @@ def test_same_pod_and_log_after_an_ft232_was_pulled(stand: Stand) -> None:
 
     assert (after["uid"], after["restarts"]) == (before["uid"], 0)
     assert_counted(log.output)
+
+
+def test_two_adapters_without_serial_numbers_are_told_apart_by_their_ports(stand: Stand) -> None:
+    adapters = [stand.ft232(""), stand.ft232("")]
+    for adapter, name in zip(adapters, ("board-a", "board-b"), strict=True):
+        adapter.board(name)
+    before = [adapter.await_plugged() for adapter in adapters]
+    gateway = stand.gateway(serial_boards(*(adapter.by_path for adapter in adapters)), counter("on-a", 0), counter("on-b", 1))
+    pods = [gateway.await_pod(name, is_running) for name in ("on-a", "on-b")]
+
+    for adapter in adapters:
+        adapter.unplug()
+        adapter.await_unplugged()
+    gateway.await_device("board-0", "Disconnected")
+    gateway.await_device("board-1", "Disconnected")
+    for adapter in reversed(adapters):
+        adapter.plug()
+        adapter.await_plugged()
+
+    assert [adapter.await_plugged() for adapter in adapters] == before[::-1]
+    after = [gateway.await_pod(name, is_running) for name in ("on-a", "on-b")]
+    assert [(pod["uid"], pod["restarts"]) for pod in after] == [(pod["uid"], 0) for pod in pods]

@@ -35,7 +35,7 @@ def test_bulk_endpoints_of_a_gadget_behave_as_the_emulated_ones(stand: Stand) ->
     stand.function_fs("a")
     gadget.plug()
     stand.guest.call(await_usb, "W3002")
-    process = stand.guest.start_calls()
+    process = stand.calls()
     device = process.keep(BareUsb, "W3002")
     for size in (1, 512, 513, 16000):
         device.loop_s(size, 4)
@@ -44,9 +44,9 @@ def test_bulk_endpoints_of_a_gadget_behave_as_the_emulated_ones(stand: Stand) ->
     gadget.unplug()
     with pytest.raises(OSError, match=rf"\[Errno ({errno.ENODEV}|{errno.EIO}|{errno.ESHUTDOWN})\]"):
         process.answer()
-    process.end_input()
+    process.stop()
     stand.guest.call(await_no_usb, "W3002")
 
     gadget.plug()
     stand.guest.call(await_usb, "W3002")
-    stand.guest.start_calls().keep(BareUsb, "W3002").loop_s(64, 1)
+    stand.calls().keep(BareUsb, "W3002").loop_s(64, 1)

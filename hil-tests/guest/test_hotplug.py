@@ -90,7 +90,7 @@ def test_a_swapped_board_is_not_taken_for_the_one_that_the_serial_names(stand: S
 
 
 def test_a_native_usb_board_that_resets_is_a_reboot_and_no_unplug(stand: Stand) -> None:
-    desk = stand.guest.start_calls()
+    desk = stand.calls()
     board = desk.keep(AcmBoard, "N0001", "native")
     try:
         gateway = stand.gateway(configuration({"usbSerial": "N0001"}), counter("counter"))

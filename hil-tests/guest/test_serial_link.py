@@ -23,7 +23,7 @@ DIALOUT = {"user": "nobody", "groups": ("dialout",)}
 def held(stand: Stand, adapter: Ft232Adapter, settings: PortSettings) -> HeldLink:
     """A link to the adapter's port, as the gateway would have it: without root."""
     adapter.await_plugged()
-    return stand.guest.start_calls(**DIALOUT).keep(HeldLink, serial, adapter.by_id, settings)  # type: ignore[arg-type]  # as the keywords are
+    return stand.calls(**DIALOUT).keep(HeldLink, serial, adapter.by_id, settings)  # type: ignore[arg-type]  # as the keywords are
 
 
 def lines_of(happened: list[Happening]) -> list[Lines]:
@@ -109,7 +109,7 @@ def test_low_latency_needs_no_rights_and_is_a_timer_of_one_millisecond(stand: St
 def test_the_latency_timer_is_set(stand: Stand) -> None:
     adapter = stand.ft232("W2010")
     adapter.await_plugged()
-    link = stand.guest.start_calls().keep(HeldLink, serial, adapter.by_id, PortSettings(latency_timer=DurationS(0.004)))  # as root
+    link = stand.calls().keep(HeldLink, serial, adapter.by_id, PortSettings(latency_timer=DurationS(0.004)))  # as root
     adapter.happened()
     link.open()
     assert Latency(4) in adapter.happened()

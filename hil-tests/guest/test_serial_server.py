@@ -25,7 +25,7 @@ def test_rate_and_modem_lines_of_a_servers_port(stand: Stand, need: Callable[[st
     stand.guest.call(write_files, {CONFIG: connection})
     server = stand.guest.start("ser2net", "-n", "-d", "-l", "-c", CONFIG)
     try:
-        link = stand.guest.start_calls().keep(HeldLink, rfc2217, PORT, PortSettings(baud=921600, modem_lines="esp-autoreset"))
+        link = stand.calls().keep(HeldLink, rfc2217, PORT, PortSettings(baud=921600, modem_lines="esp-autoreset"))
         link.open_when_there()
         assert round(adapter.baud()) == 923077
         boots = adapter.boots()

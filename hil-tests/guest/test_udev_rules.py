@@ -73,9 +73,9 @@ def test_a_bulk_board_may_be_opened_by_the_group_and_by_nobody_else(stand: Stand
     board = stand.usb_board("board-u")
     node = board.await_plugged()
     assert stand.guest.call(await_path, f"{BY_SERIAL}/{board.serial}") == node
-    member = stand.guest.start_calls(user="nobody", groups=("dialout",))
+    member = stand.calls(user="nobody", groups=("dialout",))
     member.call(os.close, member.call(os.open, node, os.O_RDWR))
-    stranger = stand.guest.start_calls(user="nobody")
+    stranger = stand.calls(user="nobody")
     with pytest.raises(PermissionError):
         stranger.call(os.open, node, os.O_RDWR)
 
@@ -102,7 +102,7 @@ def test_a_stuck_close_is_not_waited_for_where_somebody_asks_for_it(need: Callab
         adapter = stand.ft232("W4004")
         tty = stand.guest.call(await_path, f"{BY_SERIAL}/W4004-if00-port0")
         assert "closing_wait: none" in stand.guest.run("setserial", "-a", tty)
-        port = stand.guest.start_calls().keep(Tty, tty)
+        port = stand.calls().keep(Tty, tty)
         adapter.stick()
         port.write(b"never taken")
         port.close()

@@ -12,8 +12,8 @@ from guest.bare_laps import WARM_UP_BYTES, Lap
 
 from transports.discovery.monitor import PortMonitor
 from transports.driver import DeviceFacts
-from transports.link import Link
 from transports.usb_driver import UsbDriver
+from transports.usb_link import UsbLink
 from transports.usb_options import UsbMatchOptions, UsbOptions
 
 BURST: Final = bytes(250_000)
@@ -21,13 +21,14 @@ BURST: Final = bytes(250_000)
 
 
 @asynccontextmanager
-async def opened(serial: str) -> AsyncIterator[Link]:
+async def opened(serial: str) -> AsyncIterator[UsbLink]:
     """As a configuration would have it."""
     monitor = PortMonitor()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(monitor.run)
         facts = DeviceFacts(name="board", class_name="bulk", slots=1, ports=monitor)
         link = await UsbDriver().opener(UsbOptions(match=UsbMatchOptions(usb_serial=serial)), facts).open()
+        assert isinstance(link, UsbLink)
         try:
             yield link
         finally:
@@ -54,14 +55,19 @@ def loop_through_link(serial: str, sizes: Sequence[int]) -> None:
 def link_lap(serial: str, total_bytes: int, is_in: bool) -> Lap:
     """So many bytes from or to a device that never waits."""
 
-    async def move(link: Link, wanted_bytes: int) -> None:
+    async def move(link: UsbLink, wanted_bytes: int) -> None:
         moved_bytes = 0
+
+        def received(data: bytes) -> float | None:
+            nonlocal moved_bytes
+            moved_bytes += len(data)
+            return 0.0 if moved_bytes < wanted_bytes else None
+
+        if is_in:
+            await link.deliver(received)
         while moved_bytes < wanted_bytes:
-            if is_in:
-                moved_bytes += len(await link.receive())
-            else:
-                await link.send(BURST)
-                moved_bytes += len(BURST)
+            await link.send(BURST)
+            moved_bytes += len(BURST)
 
     async def run() -> Lap:
         async with opened(serial) as link:

@@ -74,6 +74,12 @@ class FakeDevice:
             self.changed.notify_all()
             return heard
 
+    def await_said(self) -> None:
+        """Until the host has taken all of it."""
+        with self.changed:
+            if not self.changed.wait_for(lambda: not self.to_host, HEAR_S):
+                raise TimeoutError("the host does not read")
+
     def await_full(self) -> None:
         """Until it takes no more."""
         with self.changed:
@@ -195,6 +201,7 @@ class FakeLibusb(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no ty
             while self._device.to_host and len(moved) < len(buff):
                 packet = self._device.to_host.popleft()
                 moved.extend(packet)
+                self._device.changed.notify_all()
                 if len(packet) < PACKET_BYTES:
                     return True
             return len(moved) == len(buff)

@@ -13,6 +13,12 @@ import pytest
 from transports.usb_inbox import Inbox
 
 
+async def news(inbox: Inbox) -> None:
+    told = anyio.Event()
+    inbox.when_news(told.set)
+    await told.wait()
+
+
 def fill(inbox: Inbox, piece: bytes) -> bool:
     """As the thread that reads does; False when there was no room."""
     buffer = inbox.room()
@@ -50,7 +56,7 @@ class TestInbox:
             assert len(piece) <= wanted_bytes
             taken += piece
             if not piece:
-                await inbox.wait()
+                await news(inbox)
         await anyio.to_thread.run_sync(thread.join)
         assert taken == data
         assert inbox.take(wanted_bytes) == b""
@@ -68,18 +74,18 @@ class TestInbox:
     async def test_an_empty_transfer_takes_no_room(self, inbox: Inbox) -> None:
         for _ in range(10):
             assert fill(inbox, b"")
-        assert not inbox.has_some
+        assert inbox.take(100) == b""
 
     async def test_what_came_before_the_wait_ends_it(self, inbox: Inbox) -> None:
         fill(inbox, b"early")
-        await inbox.wait()
+        await news(inbox)
         assert inbox.take(100) == b"early"
 
     async def test_a_cancelled_wait_takes_nothing(self, inbox: Inbox) -> None:
         with anyio.move_on_after(0.01):
-            await inbox.wait()
+            await news(inbox)
         fill(inbox, b"kept")
-        await inbox.wait()
+        await news(inbox)
         assert inbox.take(100) == b"kept"
 
     async def test_its_end_wakes_the_task_and_frees_the_thread(self, inbox: Inbox) -> None:
@@ -88,7 +94,8 @@ class TestInbox:
         inbox.take(100)
         async with anyio.create_task_group() as tasks:
             inbox.take(100)
-            tasks.start_soon(inbox.wait)
+            tasks.start_soon(news, inbox)
             await anyio.wait_all_tasks_blocked()
             inbox.end()
-        await inbox.wait()
+        assert inbox.is_over
+        await news(inbox)

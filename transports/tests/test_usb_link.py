@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import anyio
 import anyio.to_thread
@@ -12,12 +13,12 @@ import pytest
 
 from transports import usb_link
 from transports.errors import LinkLost, LinkTimeout
-from transports.testing.link_contract import opened, read_exactly
+from transports.testing.link_contract import read_exactly
 from transports.tests.fake_libusb import FIFO_BYTES, IN, OUT
 from transports.tests.usb_rig import FakeFarEnd, FixedPlace
 from transports.usb import BulkPipe
 from transports.usb_bursts import TRANSFER_BYTES
-from transports.usb_link import UsbLinkOpener
+from transports.usb_link import UsbLink, UsbLinkOpener
 
 pytestmark = pytest.mark.anyio
 
@@ -41,6 +42,15 @@ def opener(far: FakeFarEnd) -> UsbLinkOpener:
 def no_thread_is_left() -> Iterator[None]:
     yield
     assert not {"read port 1-1.3", "write port 1-1.3"} & {thread.name for thread in threading.enumerate()}
+
+
+@asynccontextmanager
+async def opened(opener: UsbLinkOpener) -> AsyncIterator[UsbLink]:
+    link = await opener.open()
+    try:
+        yield link
+    finally:
+        await link.aclose()
 
 
 def test_an_interface_is_part_of_the_name(far: FakeFarEnd) -> None:
@@ -152,3 +162,96 @@ async def test_an_open_that_nobody_waits_for_gives_the_device_back(far: FakeFarE
     monkeypatch.setattr(opener, "_open_deadline_s", 5.0)
     async with opened(opener):
         assert far.device.log == ["claim 0", "release 0", "close", "claim 0"]
+
+
+# -- handing over by a call
+
+
+class Taker:
+    """Who a link delivers to."""
+
+    def __init__(self, pause_s: float | None = 0.0) -> None:
+        self.pause_s = pause_s
+        self.taken: list[bytes] = []
+        self._news = anyio.Event()
+
+    def __call__(self, data: bytes) -> float | None:
+        self.taken.append(data)
+        self._news.set()
+        return self.pause_s
+
+    async def until(self, count: int) -> None:
+        while len(self.taken) < count:
+            self._news = anyio.Event()
+            await self._news.wait()
+
+
+async def test_what_comes_is_handed_over_in_order(opener: UsbLinkOpener, far: FakeFarEnd) -> None:
+    taker = Taker()
+    async with opened(opener) as link, anyio.create_task_group() as tasks:
+        await far.send(b"early")
+        tasks.start_soon(link.deliver, taker)
+        await taker.until(1)
+        await far.send(b"later")
+        await taker.until(2)
+        tasks.cancel_scope.cancel()
+    assert taker.taken == [b"early", b"later"]
+
+
+async def test_a_rest_ends_by_itself_and_silence_is_told(opener: UsbLinkOpener, far: FakeFarEnd) -> None:
+    taker = Taker(pause_s=0.02)
+    async with opened(opener) as link, anyio.create_task_group() as tasks:
+        tasks.start_soon(link.deliver, taker)
+        await far.send(b"log")
+        await taker.until(1)
+        taker.pause_s = 0.0
+        await taker.until(2)
+        await far.send(b"later")
+        await taker.until(3)
+        tasks.cancel_scope.cancel()
+    assert taker.taken == [b"log", b"", b"later"]
+
+
+async def test_a_rest_ends_at_once_when_somebody_waits(opener: UsbLinkOpener, far: FakeFarEnd) -> None:
+    taker = Taker(pause_s=3600)
+    async with opened(opener) as link, anyio.create_task_group() as tasks:
+        tasks.start_soon(link.deliver, taker)
+        await far.send(b"log")
+        await taker.until(1)
+        taker.pause_s = 0.0
+        await far.send(b"answer")
+        link.end_rest()
+        while b"answer" not in taker.taken:
+            await taker.until(len(taker.taken) + 1)
+        tasks.cancel_scope.cancel()
+
+
+async def test_what_comes_when_the_owner_has_enough_is_kept_for_later(opener: UsbLinkOpener, far: FakeFarEnd) -> None:
+    async with opened(opener) as link:
+        await far.send(b"one")
+        await link.deliver(Taker(pause_s=None))
+        await far.send(b"two")
+        assert await link.receive() == b"two"
+
+
+async def test_what_the_owner_raises_comes_out_of_deliver(opener: UsbLinkOpener, far: FakeFarEnd) -> None:
+    def refuse(data: bytes) -> float | None:
+        raise ZeroDivisionError(data)
+
+    async with opened(opener) as link:
+        await far.send(b"x")
+        with pytest.raises(ZeroDivisionError):
+            await link.deliver(refuse)
+
+
+async def test_what_came_before_an_unplug_is_handed_over_before_the_loss(opener: UsbLinkOpener, far: FakeFarEnd) -> None:
+    taker = Taker(pause_s=0.02)
+    async with opened(opener) as link:
+        await far.send(b"last words")
+        await far.send(b"of a board")
+        assert await link.receive(1) == b"l"
+        await anyio.to_thread.run_sync(far.device.await_said)
+        await far.hang_up()
+        with pytest.raises(LinkLost, match=r"^port 1-1.3: unplugged$"):
+            await link.deliver(taker)
+    assert b"".join(taker.taken) == b"ast wordsof a board"
