@@ -91,7 +91,7 @@ class Course:
 
 
 # Many a unit test waits for a thread, a disk or a clock; a hil test has a control plane, and its own time-out.
-UNIT: Final = Course(sorted((HERE / "defences").glob("*.toml")), at_once=2 * (os.cpu_count() or 1), test_s=20, all_tests_s=300)
+UNIT: Final = Course(sorted((HERE / "defences").glob("*.toml")), at_once=2 * (os.cpu_count() or 1), test_s=60, all_tests_s=900)
 HIL: Final = Course([HERE / "hil.toml"], at_once=1, test_s=900, all_tests_s=3600)
 
 
