@@ -100,12 +100,16 @@ def test_a_killed_device_ends_each_attempt_with_one_gap_of_unknown_size(lab: Kil
 
 @pytest.mark.timeout(300)
 def test_an_api_server_and_an_etcd_that_die_cost_no_line(lab: KillLab) -> None:
-    produced = 6 * RATE_HZ
+    produced = 20 * RATE_HZ
     lab.set_up_on_a_cable(seed=SEED)
     lab.run_counters("counters", produced, restartPolicy="Never")
     before = lab.wait_for_ready("counters")
-    lab.kill_apiserver()
-    lab.kill_etcd()
+    rng = random.Random(SEED)
+    kills = [lab.kill_apiserver, lab.kill_etcd] * 2
+    rng.shuffle(kills)
+    for kill in kills:
+        time.sleep(rng.uniform(0.0, 1.5))
+        kill()
     after = lab.wait_for_pod("counters", lambda pod: pod["status"].get("phase") == "Succeeded", RECOVERY_S)
     assert same_runs(before, after)
     accounts = lab.settle_accounts("counters", produced)

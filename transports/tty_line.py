@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import grp
 import os
 import struct
 import termios
@@ -16,6 +15,7 @@ from typing import Final
 from transports.baud import check_achieved
 from transports.errors import LinkBusy, LinkError, LinkNotFound, LinkPermissionDenied
 from transports.modem_lines import with_lines
+from transports.permission import who_may
 
 # Linux: struct termios2 {u32 iflag, oflag, cflag, lflag; u8 line, cc[19]; u32 ispeed, ospeed}
 _TCGETS2: Final = 0x802C542A
@@ -77,7 +77,7 @@ def open_error(path: str, error: OSError) -> LinkError:
     if number in _BUSY:
         return LinkBusy(f"{path}: another process holds the port")
     if number in _FORBIDDEN:
-        return LinkPermissionDenied(f"{path}: no permission to open the port{_remedy(path)}")
+        return LinkPermissionDenied(f"{path}: no permission to open the port{who_may(path)}")
     if number in _NO_TTY:
         return LinkNotFound(f"{path}: not a serial port")
     if number in _ABSENT:
@@ -95,14 +95,3 @@ def _errno_of(error: OSError) -> int | None:
     if error.errno is None and isinstance(error.__context__, termios.error):
         return int(error.__context__.args[0])
     return error.errno
-
-
-def _remedy(path: str) -> str:
-    try:
-        status = os.stat(path)
-        group = grp.getgrgid(status.st_gid).gr_name
-    except (OSError, KeyError):
-        return ""
-    if status.st_mode & 0o060 != 0o060:
-        return f"; its mode is {status.st_mode & 0o777:o}, owner {status.st_uid}, group {group}"
-    return f"; members of the group {group} may"

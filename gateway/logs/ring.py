@@ -86,7 +86,6 @@ class Header(NamedTuple):
     """Of its last line."""
     end: int
     line_count: int
-    """Lines."""
     text_bytes: int
 
 
@@ -408,8 +407,10 @@ class Ring:
             if position + _HEADER_SIZE > end:
                 raise RingCorrupt(f"record at {position} is cut")
             length, _, flags, _, self.last_stamp_ns, _ = RECORD_HEADER.unpack_from(self._memory, HEADER_BYTES + position)
-            if position + _padded(length) > end or (flags & FLAG_LINES and length < HEAD_BYTES):
-                raise RingCorrupt(f"record at {position} is cut")
+            if position + _padded(length) > end:
+                raise RingCorrupt(f"record at {position} of {length} bytes is cut")
+            if flags & FLAG_LINES and length < HEAD_BYTES:
+                raise RingCorrupt(f"block at {position} of {length} bytes has no head")
             count, text_bytes = read_head(self._memory, HEADER_BYTES + position + _HEADER_SIZE) if flags & FLAG_LINES else (1, length)
             position += _padded(length)
             seq += count

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 
 from gateway.devices.attribution import Run
@@ -256,6 +257,27 @@ async def test_each_line_of_a_row_has_the_time_at_which_the_device_said_it(desk:
     assert log.ring is not None
     stamps = [stamp_ns for stamp_ns, _, _, _ in log.ring.read(log.ring.oldest(), 1000)]
     assert stamps == [989 * SECOND_NS, 989 * SECOND_NS + 250_000_000]  # CLOCK: uptime 10 s was at 990 s
+
+
+async def test_a_log_is_followed_while_somebody_waits_for_more_of_it(desk: Desk) -> None:
+    """Then the line does not rest."""
+    desk.store(row(0, b"nobody waits"), end=100)
+    followed = [desk.output.is_followed]
+    news = anyio.Event()
+
+    async def follow() -> None:
+        async for _ in read(desk.logs, MAIN, LogOptions(follow=True), clock=SystemClock()):
+            news.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(follow)
+        await news.wait()
+        await anyio.wait_all_tasks_blocked()
+        desk.store(row(100, b"somebody waits"), end=200)
+        followed.append(desk.output.is_followed)
+        tasks.cancel_scope.cancel()
+    desk.store(row(200, b"nobody again"), end=300)
+    assert [*followed, desk.output.is_followed] == [False, True, False]
 
 
 async def test_a_gap_before_a_run_is_not_its_gap(desk: Desk) -> None:

@@ -16,7 +16,7 @@ import anyio
 from transports.blocking import BlockingCalls
 from transports.discovery.cadence import RECONCILE_S, Cadence
 from transports.discovery.ports import Change, PortTable, Snapshot
-from transports.discovery.sysfs import all_ttys
+from transports.discovery.sysfs import all_ports
 from transports.errors import LinkTimeout
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class PortMonitor:
 
     async def _look(self, udev: Udev | None) -> Sequence[Change]:
         """Raises LinkTimeout and OSError."""
-        look = udev.look if udev is not None else all_ttys
+        look = udev.look if udev is not None else all_ports
         changes = self._table.scanned(await self._calls.run("look at the ports", look, deadline_s=CALL_DEADLINE_S))
         self._looked.set()
         self._wake(changes)

@@ -1,4 +1,4 @@
-"""A port as the kernel's own files tell it, without udev: what an open tty is, and all ttys there are. Blocks; for a thread.
+"""A port as the kernel's own files tell it, without udev: what an open tty is, and all ports there are. Blocks; for a thread.
 
 Reading a USB device's serial number waits for the device's lock, which a driver that hangs may hold for half a minute.
 """
@@ -15,6 +15,7 @@ from transports.discovery.facts import Kind, PortFacts, UdevRecord, facts_of
 
 MAX_FILE_BYTES: Final = 4096
 """A sysfs file is a page at most."""
+_HUB_CLASS: Final = "09"
 _DEVICE_FILES: Final = {"vid": "idVendor", "pid": "idProduct", "serial": "serial", "manufacturer": "manufacturer", "product": "product"}
 
 
@@ -25,9 +26,9 @@ def port_of_device(number: int, sys: Path = Path("/sys")) -> PortFacts | None:
     return None
 
 
-def all_ttys() -> list[PortFacts]:
-    """Every tty that is a port."""
-    return ttys_of(Path("/sys"))
+def all_ports() -> list[PortFacts]:
+    """Every tty that is a port, and every USB device that is no hub."""
+    return [*ttys_of(Path("/sys")), *usb_devices_of(Path("/sys"))]
 
 
 def ttys_of(sys: Path) -> list[PortFacts]:
@@ -36,6 +37,21 @@ def ttys_of(sys: Path) -> list[PortFacts]:
     for name in _names(sys / "class/tty"):
         with suppress(OSError):  # unplugged while it was looked at
             port = _port((sys / "class/tty" / name).resolve(strict=True), sys)
+            if port is not None:
+                found.append(port)
+    return found
+
+
+def usb_devices_of(sys: Path) -> list[PortFacts]:
+    """USB devices of a sysfs that is mounted elsewhere."""
+    found = []
+    for name in _entries(sys / "bus/usb/devices"):
+        with suppress(OSError, ValueError):  # unplugged while it was looked at
+            device = (sys / "bus/usb/devices" / name).resolve(strict=True)
+            if (device / "bInterfaceNumber").exists() or _read(device / "bDeviceClass") == _HUB_CLASS:
+                continue
+            node = f"/dev/bus/usb/{int(_read(device / 'busnum') or ''):03}/{int(_read(device / 'devnum') or ''):03}"
+            port = facts_of(UdevRecord(f"/{device.relative_to(sys.resolve())}", Kind.USB.value, node, {}, usb_attributes(device)))
             if port is not None:
                 found.append(port)
     return found
@@ -70,8 +86,12 @@ def _above(folder: Path, sys: Path) -> Iterator[Path]:
 
 def _names(folder: Path) -> list[str]:
     """Consoles have numbers behind `tty`, ports have letters."""
+    return [name for name in _entries(folder) if name.startswith("tty") and name[3:4].isalpha()]
+
+
+def _entries(folder: Path) -> list[str]:
     with suppress(OSError):
-        return sorted(name for name in os.listdir(folder) if name.startswith("tty") and name[3:4].isalpha())
+        return sorted(os.listdir(folder))
     return []
 
 

@@ -12,11 +12,11 @@ import pytest
 
 from transports.discovery.cadence import POLL_S, RECONCILE_S, Cadence
 from transports.discovery.entries import EntryWatch, follow
-from transports.discovery.facts import PortFacts
+from transports.discovery.facts import Kind, PortFacts
 from transports.discovery.match import MatchRule
 from transports.discovery.places import STUBBORN_S, MatchedPlace, PathPlace
 from transports.discovery.ports import PortTable, Snapshot
-from transports.discovery.sysfs import port_of_device, ttys_of
+from transports.discovery.sysfs import port_of_device, ttys_of, usb_devices_of
 from transports.errors import LinkNotFound
 from transports.tests.port_examples import adapter
 
@@ -247,6 +247,28 @@ def test_the_kernels_files_tell_a_port_as_udev_does(tmp_path: Path) -> None:
     names = ("key", "node", "vid_pid", "serial", "hub_port", "interface", "port_number", "driver", "product")
     assert [getattr(port, name) for name in names] == [getattr(BOARD, name) for name in names]
     assert port_of_device(os.makedev(188, 1), tmp_path) is None
+
+
+def test_the_kernels_files_tell_a_usb_device_but_no_hub_and_no_interface(tmp_path: Path) -> None:
+    root = tmp_path / "devices/pci0000:00/0000:00:14.0/usb1"
+    folders = {"usb1": root, "1-1": root / "1-1", "1-1.3": root / "1-1/1-1.3", "1-1.3:1.0": root / "1-1/1-1.3/1-1.3:1.0"}
+    files = {"busnum": "1", "idVendor": "303a", "idProduct": "4001"}
+    texts = {
+        "usb1": {**files, "devnum": "1", "bDeviceClass": "09"},
+        "1-1": {**files, "devnum": "2", "bDeviceClass": "09"},
+        "1-1.3": {**files, "devnum": "14", "bDeviceClass": "00", "serial": "240ac4123456"},
+        "1-1.3:1.0": {"bInterfaceNumber": "00"},
+    }
+    (tmp_path / "bus/usb/devices").mkdir(parents=True)
+    for name, folder in folders.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "bus/usb/devices" / name).symlink_to(folder)
+        for file, text in texts[name].items():
+            (folder / file).write_text(f"{text}\n")
+    (port,) = usb_devices_of(tmp_path)
+    assert (port.kind, port.node, port.hub_port) == (Kind.USB, "/dev/bus/usb/001/014", "1-1.3")
+    assert (port.vid_pid, port.serial, port.interface) == ("303a:4001", "240ac4123456", None)
+    assert usb_devices_of(tmp_path / "nowhere") == []
 
 
 # -- how often to look
