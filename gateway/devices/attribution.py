@@ -43,15 +43,16 @@ class Attribution:
         spans.sort(key=lambda span: span[0])
         del spans[:-MAX_SPANS_PER_SLOT]
 
+    def next_begin(self, slot: int, offset: int) -> int | None:
+        """Where the first span of slot after offset begins; None when the one at offset is the newest."""
+        spans = self._spans.get(slot)
+        if not spans or spans[-1][0] <= offset:
+            return None
+        return next(start_off for start_off, _ in spans if start_off > offset)
+
     def owner(self, slot: int, offset: int) -> Run | None:
         """Whose the record of slot at offset is, or None if nobody told."""
-        return self.span(slot, offset)[0]
-
-    def span(self, slot: int, offset: int) -> tuple[Run | None, int | None]:
-        """The owner, and where the next run of slot begins, if one is known."""
-        end = None
         for start_off, run in reversed(self._spans.get(slot, ())):
             if start_off <= offset:
-                return run, end
-            end = start_off
-        return None, end
+                return run
+        return None

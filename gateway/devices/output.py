@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from gateway.devices.attribution import Attribution, Run
@@ -89,14 +89,20 @@ class DeviceOutput:
         if output.epoch != self.epoch:
             self.begin_epoch(output.epoch)
         base_ns = int(output.clock.now * 1e9) + self._clock_offset_ns()
-        served = self._logs.served
+        batches: dict[RingKey, list[Entry | Block]] = {}
         for item in output.items:
             if isinstance(item, Lines):
-                self._store_lines(item, output, base_ns)
+                begin = self.attribution.next_begin(item.slot, item.offset)
+                for lines in (item,) if begin is None or begin >= item.end else self._of_each_run(item):
+                    stamp_ns = _stamp_ns(lines.uptime_ms, output.clock, base_ns)
+                    self._put(lines.slot, lines.offset, Block(stamp_ns, lines, output.epoch), batches)
             elif isinstance(item, Gap):
-                self._store_gap(item, output.epoch)
+                self._sort_gap(item, output.epoch, batches)
             else:
-                self._store_record(item, output, base_ns)
+                self._sort_record(item, output.epoch, _stamp_ns(item.uptime_ms, output.clock, base_ns), batches)
+        served = self._logs.served
+        for key, entries in batches.items():
+            self._logs.append(key, entries)
         self.is_followed = self._logs.served != served
         self._checkpoint.save(SavedCheckpoint(*output.checkpoint))
         self.stored = output.checkpoint.expected
@@ -119,43 +125,44 @@ class DeviceOutput:
             if entry.epoch == epoch and entry.slot is not None and entry.start_off is not None:
                 self.attribution.learn(entry.slot, entry.start_off, Run(entry.wid, entry.gen))
 
-    def _store_lines(self, lines: Lines, output: Output, base_ns: int) -> None:
-        """Nearly always into one log; a run whose start record was lost may begin between two of the lines."""
+    def _of_each_run(self, lines: Lines) -> Iterator[Lines]:
+        """Runs whose start record is not in the stream may begin between two of the lines."""
         rest: Lines | None = lines
         while rest is not None:
-            key, end = self._owner(rest.slot, rest.offset)
-            own, rest = (rest, None) if end is None or end >= rest.end else split_lines(rest, end)
-            if own is not None:
-                self._last_stamp_ns = _stamp_ns(own.uptime_ms, output.clock, base_ns)
-                self._logs.append(key, (Block(self._last_stamp_ns, own, output.epoch),))
+            begin = self.attribution.next_begin(rest.slot, rest.offset)
+            piece, rest = split_lines(rest, rest.end if begin is None else begin)
+            if piece is not None:
+                yield piece
 
-    def _store_record(self, record: Record, output: Output, base_ns: int) -> None:
+    def _sort_record(self, record: Record, epoch: int, stamp_ns: int, batches: dict[RingKey, list[Entry | Block]]) -> None:
         if record.start is not None:
             self.attribution.learn(record.slot, record.offset, Run(*record.start))
             return
-        stamp_ns = _stamp_ns(record.uptime_ms, output.clock, base_ns)
         if record.lost is not None:
             records, size_bytes, reason = record.lost
             gap = LogGap(records, size_bytes, _cause(reason), self._last_stamp_ns or stamp_ns, stamp_ns)
             self.gaps[gap.cause] += 1
-            entry = gap_entry(gap, epoch=output.epoch, offset_end=record.end)
+            entry = gap_entry(gap, epoch=epoch, offset_end=record.end)
         elif record.kind in _STREAMS:
             stream, partial = _STREAMS[record.kind]
-            entry = Entry(stamp_ns, stream, record.data, partial, output.epoch, record.end)
+            entry = Entry(stamp_ns, stream, record.data, partial, epoch, record.end)
         else:
             return
-        self._last_stamp_ns = stamp_ns
-        self._logs.append(self._owner(record.slot, record.offset)[0], (entry,))
+        self._put(record.slot, record.offset, entry, batches)
 
-    def _owner(self, slot: int, offset: int) -> tuple[RingKey, int | None]:
-        """Where a record belongs, and from which offset on another run of its slot may be meant."""
-        if slot == DEVICE_SLOT:
-            return self._own, None
-        run, end = self.attribution.span(slot, offset)
-        entry = self._runs.of_run((self._device, run.wid, run.gen)) if run is not None else None
-        return (self._own if entry is None else _key(entry)), end
+    def _put(self, slot: int, offset: int, entry: Entry | Block, batches: dict[RingKey, list[Entry | Block]]) -> None:
+        self._last_stamp_ns = entry.stamp_ns
+        batches.setdefault(self._owner(slot, offset), []).append(entry)
 
-    def _store_gap(self, gap: Gap, epoch: int) -> None:
+    def _owner(self, slot: int, offset: int) -> RingKey:
+        if slot != DEVICE_SLOT:
+            run = self.attribution.owner(slot, offset)
+            entry = self._runs.of_run((self._device, run.wid, run.gen)) if run is not None else None
+            if entry is not None:
+                return _key(entry)
+        return self._own
+
+    def _sort_gap(self, gap: Gap, epoch: int, batches: dict[RingKey, list[Entry | Block]]) -> None:
         """Lost bytes of the stream may be of any run on the device, so each run's log names the gap.
 
         It ends now, when it is learnt: the bytes themselves had stamps that nobody will see.
@@ -173,7 +180,7 @@ class DeviceOutput:
             entry = gap_entry(lost, epoch=epoch, offset_end=gap.end)
         self._last_stamp_ns = stamp_ns
         for key in self._keys(run for run in self._runs.live_on(self._device) if _may_miss(run, epoch, gap)):
-            self._logs.append(key, (entry,))
+            batches.setdefault(key, []).append(entry)
 
     def _keys(self, runs: Iterable[RunEntry]) -> list[RingKey]:
         return [_key(run) for run in runs] or [self._own]
