@@ -1,7 +1,7 @@
 """A loop of bulk endpoints served by a process of the guest through FunctionFS: `python -m guest.function_fs NAME`.
 
-The interface is that of SPEC.md 10.2, so that Wirelet's own link takes it. It says `ready` when the gadget may be plugged in, and runs until
-it is killed. One buffer is under way at a time.
+The interface is that of SPEC.md 10.2, so that Wirelet's own link takes it; but no burst is ended by an empty packet. It says `ready` when
+the gadget may be plugged in, and runs until it is killed. One buffer is under way at a time.
 """
 
 from __future__ import annotations

@@ -52,9 +52,9 @@ class Stand:
         board.plug()
         return board
 
-    def usb_far_end(self) -> UsbFarEnd:
+    def usb_far_end(self, serial: str) -> UsbFarEnd:
         """A bare USB device whose firmware connects from the guest."""
-        far = UsbFarEnd(self.guest, self._loop())
+        far = UsbFarEnd(self.guest, self._loop(), serial)
         self._undo.callback(far.remove)
         return far
 

@@ -15,14 +15,14 @@ from guest.inside import OpenWatch, await_usb, write_files
 from guest.machine import MACHINE, Guest
 from guest.stand import Stand
 from guest.usb_board import UsbBoard
-from guest.usb_far_end import SERIAL
 from guest.usb_loop import driver_of, hub_port, loop_through_link
 from guest.wirelet_usb import IN_ENDPOINT, OUT_ENDPOINT
 
 ROOT: Final = Path(__file__).parents[2]
 RULES: Final = "61-wirelet.rules"
 VID_PID: Final = "1209:0001"
-CONTRACT_TIMEOUT_S: Final = 280.0
+CONTRACT_TIMEOUT_S: Final = 600.0
+"""A minute and a half on a quiet machine."""
 Move = Callable[[UsbBoard], None]
 
 
@@ -161,15 +161,8 @@ def test_a_burst_of_full_packets_is_followed_by_an_empty_one(stand: Stand) -> No
     assert loop.zero_packets() == 2
 
 
-def test_a_device_that_forgets_its_empty_packets_is_late_and_loses_nothing(stand: Stand) -> None:
-    loop = stand.usb_board("usb-j", slots=0)
-    loop.await_plugged()
-    loop.forget_zero_packets()
-    stand.guest.call(loop_through_link, loop.serial, (512, 1024))
-
-
-def test_a_device_that_a_kernel_makes_does_as_the_emulated_one(stand: Stand) -> None:
-    """dummy_hcd and FunctionFS: another controller, and another device."""
+def test_a_device_that_a_kernel_makes_and_that_forgets_its_empty_packets_loses_nothing(stand: Stand) -> None:
+    """dummy_hcd and FunctionFS: another controller, which keeps what came before a transfer's time was over, and another device."""
     gadget = stand.gadget("c0de00000002", "ffs.usb")
     stand.function_fs("usb")
     gadget.plug()
@@ -177,15 +170,20 @@ def test_a_device_that_a_kernel_makes_does_as_the_emulated_one(stand: Stand) -> 
     stand.guest.call(loop_through_link, "c0de00000002", (1, 512, 513, 16000, 65536))
 
 
+@pytest.mark.timeout(900)
 def test_the_link_contract_holds(stand: Stand, guest: Guest, tmp_path: Path) -> None:
     """In the guest; the report is for the matrix at the end of `make test`."""
-    far = stand.usb_far_end()
+    serials = ("c0de00000011", "c0de00000012")
+    far_ends = ",".join(f"{serial}@{MACHINE}:{stand.usb_far_end(serial).port}" for serial in serials)
     report = "/run/usb-contract.xml"
-    run = ["pytest", "-q", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "--noconftest", "--timeout", "120"]
-    argv = [*run, "-p", "transports.testing.labels", f"--junitxml={report}", str(usb_contract.__file__)]
-    ran = guest.start_module(*argv, env={usb_contract.FAR_END: f"{MACHINE}:{far.port}", usb_contract.USB_SERIAL: SERIAL})
+    # Its plug-ins by name: what the agent has imported already cannot be looked for.
+    plugins = [word for name in ("anyio.pytest_plugin", "pytest_timeout", "transports.testing.labels") for word in ("-p", name)]
+    argv = ["pytest", "-q", "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), "--noconftest", *plugins, "--timeout", "120"]
+    environment = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", usb_contract.FAR_ENDS: far_ends}
+    ran = guest.start_module(*argv, f"--junitxml={report}", str(usb_contract.__file__), env=environment)
     exit_code = ran.wait(CONTRACT_TIMEOUT_S)
+    assert exit_code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), ran.output
     told = guest.call(Path.read_text, Path(report))
     (Path(os.environ.get("WIRELET_REPORTS", tmp_path)) / "usb-guest.xml").write_text(told)
-    assert exit_code == 0, ran.output
+    assert exit_code == pytest.ExitCode.OK, ran.output
     assert " 2 skipped" in ran.output, ran.output
