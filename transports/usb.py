@@ -81,7 +81,10 @@ class BulkPipe:
         return count
 
     def write(self, data: memoryview) -> int | None:
-        """How many bytes the device took of one transfer; None when it took nothing, not even an empty one. Raises LinkLost."""
+        """How many bytes the device took of one transfer; None when it took nothing, not even an empty one. Raises LinkLost.
+
+        A transfer that a stall ended counts as not begun: repeated, some of its bytes may come twice, which frames can stand.
+        """
         endpoint = self._interface.out_of_host.address
         buffer = array("B")
         buffer.frombytes(data)
