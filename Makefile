@@ -39,9 +39,10 @@ hil-real: ## checks an adapter or board of yours: PORT=/dev/ttyUSB0 [BAUD=921600
 	@PYTHONPATH=hil-tests $(PY) hil-tests/hil_real.py $(or $(PORT),$(error say which: make hil-real PORT=/dev/ttyUSB0)) $(if $(BAUD),--baud $(BAUD)) \
 	  $(if $(LINES),--modem-lines $(LINES)) $(if $(LOOPBACK),--loopback) $(if $(UNPLUG),--unplug) $(if $(RUN),--run "$(RUN)") $(if $(WHO),--who "$(WHO)")
 
-mutants: ## take one defence away at a time, of the wire and of the gateway; a named test must fail for each
+mutants: ## take one defence away at a time; a named test must fail for each; MUTANTS=hil for those that need a cluster
 	@scripts/setup-venv dev
-	@$(PY) hil-tests/mutants/mutants.py
+	@case "$(MUTANTS)" in hil*) scripts/setup-test;; esac
+	@$(PY) hil-tests/mutants/mutants.py $(MUTANTS)
 
 clean: ## what the other targets made in this folder; the cache outside (~/.cache/wirelet) stays
 	rm -rf .venv dist build .mypy_cache .ruff_cache .hypothesis .import_linter_cache .pytest_cache

@@ -6,10 +6,8 @@ import argparse
 
 import anyio
 
-from transports.baud import DEFAULT_BAUD
 from transports.link import Link
 from transports.serial import SerialLinkOpener
-from transports.serial_options import PortSettings
 from transports.simulated.board import BoardConfig
 from transports.simulated.runner import BoardRunner
 
@@ -27,8 +25,8 @@ class Uart:
         await self._link.send(data)
 
 
-async def run(port: str, config: BoardConfig, baud: int = DEFAULT_BAUD) -> None:
-    link = await SerialLinkOpener(port, PortSettings(baud=baud)).open()
+async def run(port: str, config: BoardConfig) -> None:
+    link = await SerialLinkOpener(port).open()
     print("powered", flush=True)
     await BoardRunner(config, Uart(link), lambda line: print(line, flush=True)).run()
 
@@ -37,10 +35,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("port")
     parser.add_argument("--id", default="cable-board")
-    parser.add_argument("--baud", type=int, default=DEFAULT_BAUD)
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--ring", type=int, default=16384)
     parser.add_argument("--line-bytes-per-s", type=float)
     arguments = parser.parse_args()
     board = BoardConfig(id=arguments.id, slots=arguments.slots, ring_bytes=arguments.ring, line_bytes_per_s=arguments.line_bytes_per_s)
-    anyio.run(run, arguments.port, board, arguments.baud)
+    anyio.run(run, arguments.port, board)

@@ -1,22 +1,22 @@
-"""`wirelet udev`: what it puts where, what it finds missing, what a running udevd makes of it, and that nothing is left of it."""
+"""`wirelet udev`: what it puts where, what it finds missing, and that nothing is left of it.
+
+What a running udevd makes of it is in guest/test_udev_rules.py.
+"""
 
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import pytest
-import umockdev
 from adapters import BULK, CH340, CP2102, FT232R, MODEM
 from udev_rules import UdevBed, in_own_mounts
 from usb_tree import UsbDevice, host
 
-HERE: Final = Path(__file__).resolve().parent
-WIRELET: Final = HERE.parent / ".venv" / "bin" / "wirelet"
+WIRELET: Final = Path(__file__).resolve().parent.parent / ".venv" / "bin" / "wirelet"
 RULES: Final = "/etc/udev/rules.d/61-wirelet.rules"
 TABLE: Final = "/etc/udev/hwdb.d/61-wirelet.hwdb"
 BY_PORT: Final = "wirelet/by-port/pci-0000:00:14.0-usb-0"
@@ -179,63 +179,3 @@ def test_a_board_that_the_table_does_not_know_is_a_note_with_the_line_to_add(che
     assert told[-1] == "ok"
     assert told[-2].startswith("note: /dev/ttyUSB12: 12d1:1001 is not in the table")
     assert "usb:v12D1p1001*" in told[-2]
-
-
-# -- a running udevd
-
-STORY: Final = """
-import os, subprocess, sys, time
-from adapters import FT232R, OTHER_CH340
-from umockdev import Testbed
-from usb_tree import HOST, host, text
-
-def until(condition, deadline_s=20):
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-def names():
-    return sorted(os.path.join(folder, name) for folder, _, found in os.walk("/dev/wirelet") for name in found)
-
-with Testbed() as bed:
-    udevd = subprocess.Popen(["/lib/systemd/systemd-udevd"])
-    try:
-        until(lambda: os.path.exists("/run/udev/control"))
-        bed.add_from_string(text(host()))
-        bed.plug(FT232R)
-        until(lambda: len(names()) == 2)
-        bed.plug(OTHER_CH340)
-        until(lambda: len(names()) == 3)
-        print(*[f"{name} {os.readlink(name)}" for name in names()], sep="\\n", flush=True)
-        bed.unplug(FT232R)
-        until(lambda: len(names()) == 1)
-        again = FT232R.moved(devnum=40, ttys=["ttyUSB9"])
-        bed.plug(again)
-        until(lambda: len(names()) == 3)
-        print(*[f"{name} {os.readlink(name)}" for name in names()], sep="\\n", flush=True)
-        for board in (again, OTHER_CH340):
-            bed.unplug(board)
-        until(lambda: not names())
-        bed.remove_device("/sys" + HOST)
-        # Last, for what listens to the triggered events has a socket of the same name here as udevd, and takes its events away.
-        subprocess.run([sys.argv[1], "udev", "install"], check=True)
-        subprocess.run(["udevadm", "control", "--ping"], check=True)
-    finally:
-        udevd.terminate()
-        udevd.wait()
-"""
-
-
-def test_a_running_udevd_takes_the_rules_and_names_what_is_plugged_in(etc_udev: Path) -> None:
-    (etc_udev / "hwdb.bin").touch()
-    in_own_mounts(etc_udev, f"{WIRELET} udev install")
-    preload = f"LD_PRELOAD={umockdev.PRELOAD} PYTHONPATH={HERE}"
-    told = in_own_mounts(etc_udev, f"{preload} {sys.executable} -c {shlex.quote(STORY)} {WIRELET}").splitlines()
-    port, other = f"/dev/{BY_PORT}:2:1.0-port0", f"/dev/{BY_PORT}:4.1:1.0-port0"
-    serial = "/dev/wirelet/by-serial/A5069RR4-if00-port0"
-    assert told == [
-        *(f"{port} ../../ttyUSB1", f"{other} ../../ttyUSB3", f"{serial} ../../ttyUSB1"),
-        *(f"{port} ../../ttyUSB9", f"{other} ../../ttyUSB3", f"{serial} ../../ttyUSB9"),
-        *(f"unchanged {RULES}", f"unchanged {TABLE}", "udev has applied it to what is plugged in"),
-    ]

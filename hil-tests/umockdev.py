@@ -10,7 +10,7 @@ a test with hotplug is a child process of its own:
         bed.plug(board.moved(devnum=6))           # as after a reset
 
 Nobody's rules run: a listener of the kernel and one of udev both see the properties that the record has (usb_tree.text takes more of them),
-and no event passes a filter by tag.
+and no event passes a filter by tag. A real udevd starts here, but its workers take events from each other; it is for the guest.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ from transports.usb_inbox import Inbox
 
 
 class Delivery:
-    """Until stop(). `over` ends as True when the taker has enough, as False when nothing more comes, or as what the taker raised."""
+    """From when it is made until stop(). `over` ends as True when the taker has enough, False when nothing more comes,
+    or what it raised."""
 
     def __init__(self, inbox: Inbox, received: Callable[[bytes], float | None]) -> None:
         """See transports.link.DirectLink for received."""

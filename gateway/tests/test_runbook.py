@@ -182,6 +182,18 @@ async def test_a_run_without_a_name_is_written_when_it_has_one(office: Office) -
 # -- slots
 
 
+async def test_a_slot_is_held_until_the_end_is_certain(office: Office) -> None:
+    """The pod is deleted, or Failed, and its program goes on."""
+    await intend(office)
+    await office.book.running(RUN, STATUS, 5, 9)
+    office.book.slots.retire(UID)
+    assert office.book.slots.usage("dev") == (1, 1)
+    await office.book.stopping(RUN)
+    assert office.book.slots.usage("dev") == (1, 1)
+    await office.book.exited(RUN, END)
+    assert office.book.slots.usage("dev") == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("places", "expected"),
     [

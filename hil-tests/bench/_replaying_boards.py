@@ -74,14 +74,12 @@ class Port:
             return
         if self.blocks or self.board.workloads:
             self._fill_ring(session, now)
-        room_bytes = self.wire.room_bytes(now)
-        while room_bytes > 0:
-            data = session.data_to_send(now, max(1, room_bytes // FRAME_BYTES))
+        while room_bytes := self.wire.room_bytes(now):
+            data = session.data_to_send(now, max(2, room_bytes // FRAME_BYTES))
+            self.wire.send(data, now, is_backlog=self.is_busy)
+            self.is_busy = bool(data)
             if not data:
                 break
-            self.wire.send(data, now, is_backlog=self.is_busy)
-            room_bytes -= len(data)
-        self.is_busy = room_bytes <= 0
         self.unwritten += self.wire.arrived(now)
         if self.unwritten:
             self._write()

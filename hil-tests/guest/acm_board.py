@@ -1,7 +1,7 @@
 """A board that is a USB device itself, in the guest: the kernel's CDC-ACM gadget on dummy_hcd, with a simulated board at its far end.
 
 Both kernels' sides are real: cdc_acm makes /dev/ttyACM0 of it, and the board speaks through /dev/ttyGS0. As on an ESP32-S3 or a Pico the
-device leaves the bus when the board resets, and comes back with the same serial number. For `process.keep(AcmBoard, ...)`.
+device leaves the bus when the board resets, and comes back with the same serial number. For `stand.acm_board(...)`.
 """
 
 from __future__ import annotations
@@ -9,21 +9,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import subprocess
 import threading
 import tty
-from pathlib import Path
 from typing import Final
 
 import anyio
 import anyio.from_thread
 import anyio.lowlevel
+from guest.gadget import Gadget
 
 from transports.simulated.board import BoardConfig
 from transports.simulated.runner import BoardRunner
 
-GADGETS: Final = Path("/sys/kernel/config/usb_gadget")
-NODE: Final = "/dev/ttyGS0"
+NATIVE_USB: Final = (0x303A, 0x4001)
+"""Of an Espressif chip with USB of its own."""
 READ_BYTES: Final = 4096
 RESTART_S: Final = 0.5
 """From the reset to the USB stack's start: what a small board takes."""
@@ -34,9 +33,8 @@ class AcmBoard:
     """Plugged in when it is made. Its methods are for the caller's thread; the board lives in one of its own."""
 
     def __init__(self, serial: str, board_id: str) -> None:
-        self._gadget = _make_gadget(serial)
-        self._udc = os.listdir("/sys/class/udc")[0]
-        self._port = _GadgetPort()
+        self._gadget = Gadget(serial, f"acm.{serial}", NATIVE_USB, "Native board")
+        self._port = _GadgetPort(self._gadget.port())
         self._runner = BoardRunner(BoardConfig(id=board_id, slots=2), self._port)
         self._has_started = threading.Event()
         self._token: anyio.lowlevel.EventLoopToken | None = None
@@ -47,11 +45,11 @@ class AcmBoard:
         self.plug()
 
     def plug(self) -> None:
-        (self._gadget / "UDC").write_text(self._udc)
+        self._gadget.plug()
 
     def unplug(self) -> None:
         """The board runs on."""
-        (self._gadget / "UDC").write_text("\n")
+        self._gadget.unplug()
 
     def reset(self) -> None:
         """It leaves the bus, starts anew and comes back."""
@@ -64,9 +62,7 @@ class AcmBoard:
         self.unplug()
         anyio.from_thread.run_sync(self._life.cancel, token=self._token)
         self._thread.join()  # the kernel waits for the end of its tty before it takes the function apart
-        (self._gadget / "configs/c.1/acm.GS0").unlink()
-        for folder in ("configs/c.1/strings/0x409", "configs/c.1", "functions/acm.GS0", "strings/0x409", "."):
-            (self._gadget / folder).rmdir()
+        self._gadget.remove()
 
     async def _live(self) -> None:
         self._token = anyio.lowlevel.current_token()
@@ -76,25 +72,11 @@ class AcmBoard:
         self._port.close()
 
 
-def _make_gadget(serial: str) -> Path:
-    for module in ("dummy_hcd", "libcomposite", "usb_f_acm"):
-        subprocess.run(["modprobe", module], check=True)
-    if not GADGETS.exists():
-        subprocess.run(["mount", "-t", "configfs", "none", "/sys/kernel/config"], check=True)
-    gadget = GADGETS / serial
-    for folder in (".", "strings/0x409", "configs/c.1/strings/0x409", "functions/acm.GS0"):
-        (gadget / folder).mkdir(parents=True, exist_ok=True)
-    words = {"idVendor": "0x303a", "idProduct": "0x4001", "strings/0x409/serialnumber": serial, "strings/0x409/product": "Native board"}
-    for name, text in words.items():
-        (gadget / name).write_text(text)
-    (gadget / "configs/c.1/acm.GS0").symlink_to(gadget / "functions/acm.GS0")
-    return gadget
-
-
 class _GadgetPort:
     """transports.simulated.runner.Port on the gadget's tty, which hangs up whenever the device leaves the bus."""
 
-    def __init__(self) -> None:
+    def __init__(self, node: str) -> None:
+        self._node = node
         self._fd = -1
 
     async def receive(self) -> bytes:
@@ -123,7 +105,7 @@ class _GadgetPort:
     async def _open(self) -> None:
         while self._fd < 0:
             with contextlib.suppress(OSError):
-                self._fd = os.open(NODE, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+                self._fd = os.open(self._node, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
                 tty.setraw(self._fd)
                 return
             self.close()

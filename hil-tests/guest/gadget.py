@@ -18,8 +18,8 @@ ENGLISH: Final = "strings/0x409"
 class Gadget:
     """One function, not plugged in at first. For FunctionFS the function has to be served before plug()."""
 
-    def __init__(self, serial: str, function: str) -> None:
-        """function: as configfs names it, `acm.a` or `ffs.a`."""
+    def __init__(self, serial: str, function: str, ids: tuple[int, int] = (0x1209, 0x0001), product: str = "gadget") -> None:
+        """function: as configfs names it, `acm.a` or `ffs.a`. ids: of vendor and product."""
         for module in ("dummy_hcd", "libcomposite"):
             subprocess.run(["modprobe", module], check=True)
         if not (CONFIGFS / "usb_gadget").exists():
@@ -29,10 +29,10 @@ class Gadget:
         for path in (ENGLISH, f"configs/c.1/{ENGLISH}", f"functions/{function}"):
             (self._folder / path).mkdir(parents=True)
         attributes = {
-            "idVendor": "0x1209",
-            "idProduct": "0x0001",
+            "idVendor": hex(ids[0]),
+            "idProduct": hex(ids[1]),
             f"{ENGLISH}/manufacturer": "Wirelet",
-            f"{ENGLISH}/product": "gadget",
+            f"{ENGLISH}/product": product,
             f"{ENGLISH}/serialnumber": serial,
         }
         for path, value in attributes.items():

@@ -14,9 +14,11 @@ from guest.inside import await_listener, write_files
 from guest.machine import Guest
 from guest.process import GuestError, GuestProcess
 
-from gateway.cli.client import Client
+from gateway.cli.client import Client, ClientError
 
 WAIT_S: Final = 60.0
+SHOWN_BYTES: Final = 4000
+"""Of the gateway's last words, when something is not as it should."""
 LOOK_S: Final = 0.1
 STOP_TIMEOUT_S: Final = 45.0
 """A gateway may stay for a port that takes 30 s to close."""
@@ -107,7 +109,10 @@ class Gateway:
         self._guest.call(os.remove, f"{self.folder}/pods/{name}.yaml")
 
     def _row(self, kind: str, name: str) -> dict[str, Any]:
-        return next((row for row in self._client.items(kind) if row["name"] == name), {})
+        try:
+            return next((row for row in self._client.items(kind) if row["name"] == name), {})
+        except ClientError as error:
+            raise GuestError(f"{error}\n{self.process.output[-SHOWN_BYTES:]}") from error
 
     def await_pod(self, name: str, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The pod once it holds. Raises GuestError with the gateway's last lines."""
@@ -122,7 +127,7 @@ class Gateway:
         deadline = time.monotonic() + WAIT_S
         while not holds(row := look()):
             if time.monotonic() > deadline or not self.process.is_running:
-                raise GuestError(f"it is {row}\n{self.process.output[-4000:]}")
+                raise GuestError(f"it is {row}\n{self.process.output[-SHOWN_BYTES:]}")
             time.sleep(LOOK_S)
         return row
 

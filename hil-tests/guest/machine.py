@@ -27,6 +27,8 @@ CHECKOUT: Final = HERE.parent.parent
 PACKAGES: Final = ("gateway", "transports", "hil-tests/guest")
 BOOT_TIMEOUT_S: Final = 240.0
 """Half a minute of one core by emulation."""
+COMMAND_LINE_BYTES: Final = 2048
+"""Of an x86 kernel."""
 MEMORY_MIB: Final = 768
 READ_BYTES: Final = 65536
 GONE: Final = -1
@@ -73,6 +75,8 @@ class Guest:
         environment = f"BOOT={HERE / 'boot'} PYTHON={sys.executable} PYTHONPATH={HERE.parent} PRELOAD={','.join(preload)}"
         # no_timer_check: when the machine is busy the emulated timer seems broken to the kernel, and it gives up.
         kernel = "console=ttyS0 quiet loglevel=4 mitigations=off nokaslr nowatchdog no_timer_check panic=-1 random.trust_cpu=on"
+        words = f"{kernel} {environment}"
+        assert len(words) < COMMAND_LINE_BYTES, "the kernel would cut its command line"
         parts = {
             "accel": "kvm" if has_kvm() else "tcg,thread=multi",
             "machine": "pc",
@@ -81,7 +85,7 @@ class Guest:
             "m": str(MEMORY_MIB),
             "kernel": str(image / "kernel"),
             "initrd": str(image / "initrd.img"),
-            "append": f"{kernel} {environment}",
+            "append": words,
             "serial": f"file:{self._console}",
             "qmp": f"unix:{self.folder / 'qmp'},server=on,wait=off",
             "virtfs": "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from guest.acm_board import AcmBoard
 from guest.board_process import Board
 from guest.ft232_adapter import Ft232Adapter
 from guest.gadget import Gadget
@@ -91,11 +92,10 @@ class Stand:
         self._undo.callback(loop.stop, signal.SIGKILL)
         loop.wait_for("ready")
 
-    def board_in_guest(self, port: str, name: str) -> GuestProcess:
-        """A board in a process of the guest, whose UART is a port of the guest. It ends when that hangs up."""
-        board = self.guest.start_module("board_on_a_cable", port, "--id", name, "--baud", "9600")  # all that a gadget's port knows
-        self._undo.callback(board.stop)
-        board.wait_for("powered")
+    def acm_board(self, serial: str, name: str) -> AcmBoard:
+        """A board that is a CDC-ACM device itself, plugged in."""
+        board = self.calls().keep(AcmBoard, serial, name)
+        self._undo.callback(board.remove)
         return board
 
     def gateway(self, configuration: dict[str, Any], *pods: dict[str, Any], **user: str) -> Gateway:

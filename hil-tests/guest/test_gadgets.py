@@ -6,28 +6,30 @@ import errno
 
 import pytest
 from guest.bare_usb import BareUsb
-from guest.gateway import counter, is_running, serial_boards
+from guest.gateway import assert_counted, await_more, counter, is_running, serial_boards
 from guest.inside import await_no_path, await_no_usb, await_path, await_usb
 from guest.stand import Stand
 
 
-def test_a_pod_runs_on_cdc_acm_and_restarts_when_its_board_does(stand: Stand) -> None:
-    by_id = "/dev/serial/by-id/usb-Wirelet_gadget_W3001-if00"
-    acm = stand.gadget("W3001", "acm.a")
-    acm.plug()
+def test_same_pod_and_log_after_replug_of_cdc_acm(stand: Stand) -> None:
+    by_id = "/dev/serial/by-id/usb-Wirelet_Native_board_W3001-if00"
+    board = stand.acm_board("W3001", "board-a")
     stand.guest.call(await_path, by_id)
-    board = stand.board_in_guest(acm.port(), "board-a")
     gateway = stand.gateway(serial_boards(by_id), counter("counter"))
     before = gateway.await_pod("counter", is_running)
+    log = gateway.follow_log("counter")
+    log.wait_for("\n20\n")
 
-    acm.unplug()
+    board.unplug()
     stand.guest.call(await_no_path, by_id)
     gateway.await_device("board-0", "Disconnected")
-    board.wait()  # its own end of the gadget hung up
-    acm.plug()
-    stand.board_in_guest(acm.port(), "board-a")
-    after = gateway.await_pod("counter", lambda pod: is_running(pod) and pod["restarts"] == 1)
-    assert after["uid"] == before["uid"]
+    board.plug()
+    stand.guest.call(await_path, by_id)
+    after = gateway.await_pod("counter", is_running)
+    await_more(log)
+
+    assert (after["uid"], after["restarts"]) == (before["uid"], 0)
+    assert_counted(log.output)
 
 
 def test_bulk_endpoints_of_a_gadget_behave_as_the_emulated_ones(stand: Stand) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import yaml
-from guest.acm_board import AcmBoard
 from guest.gateway import Gateway, assert_counted, await_more, counter, is_running
 from guest.inside import OpenWatch
 from guest.machine import Guest
@@ -90,20 +89,15 @@ def test_a_swapped_board_is_not_taken_for_the_one_that_the_serial_names(stand: S
 
 
 def test_a_native_usb_board_that_resets_is_a_reboot_and_no_unplug(stand: Stand) -> None:
-    desk = stand.calls()
-    board = desk.keep(AcmBoard, "N0001", "native")
-    try:
-        gateway = stand.gateway(configuration({"usbSerial": "N0001"}), counter("counter"))
-        before = gateway.await_pod("counter", is_running)
-        boot, losses = gateway.device("board-0")["boot"], disconnections(gateway)
-        board.reset()
-        after = gateway.await_pod("counter", lambda pod: is_running(pod) and pod["restarts"] == 1)
-        assert after["uid"] == before["uid"]
-        assert gateway.device("board-0")["boot"] != boot
-        assert disconnections(gateway) == losses
-    finally:
-        board.remove()
-        desk.end_input()
+    board = stand.acm_board("N0001", "native")
+    gateway = stand.gateway(configuration({"usbSerial": "N0001"}), counter("counter"))
+    before = gateway.await_pod("counter", is_running)
+    boot, losses = gateway.device("board-0")["boot"], disconnections(gateway)
+    board.reset()
+    after = gateway.await_pod("counter", lambda pod: is_running(pod) and pod["restarts"] == 1)
+    assert after["uid"] == before["uid"]
+    assert gateway.device("board-0")["boot"] != boot
+    assert disconnections(gateway) == losses
 
 
 def test_a_port_that_no_device_uses_is_offered_and_never_opened(stand: Stand, guest: Guest) -> None:

@@ -1,7 +1,8 @@
 """Take one defence away at a time; the test that guards it must fail: `make mutants`.
 
 The lists are in defences/. Each mutant gets a tree of its own in a temporary directory; the checkout is never touched. First all named
-tests must pass without any mutant. `mutants.py TEXT ...` runs only those whose name or file holds one of the texts.
+tests must pass without any mutant. `mutants.py TEXT ...` runs only those whose name or file holds one of the texts. `mutants.py hil ...`
+takes those of hil.toml, which only killed processes and a real API server can show: one after another, in minutes instead of seconds.
 
 Every run is a child forked from this process, which has imported the libraries but nothing of ours: to start an interpreter and what the
 tests import for each would take longer than all the tests.
@@ -26,11 +27,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import hypothesis
 import pytest
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 PACKAGES: Final = ("gateway", "transports")
 COPIED: Final = ("pyproject.toml", "conftest.py")
+LINKED: Final = ("hil-tests",)
+HERE: Final = Path(__file__).parent
 PRELOADED: Final = (
     "aiohttp",
     "anyio._backends._asyncio",
@@ -49,11 +53,6 @@ PRELOADED: Final = (
 )
 OPTIONS: Final = ("-q", "-x", "--no-header", "--tb=short", "--assert=plain", "--timeout=0", "-p", "no:unraisableexception")
 """pytest-timeout would take the alarm for itself. What a mutant leaves behind is no news, and to look for it takes as long as a test."""
-TEST_S: Final = 20
-"""A mutant may make its test run for ever; that counts as noticed."""
-ALL_TESTS_S: Final = 300
-AT_ONCE: Final = 2 * (os.cpu_count() or 1)
-"""Many a test waits for a thread, a disk or a clock."""
 FAILED: Final = int(pytest.ExitCode.TESTS_FAILED)
 """Other exit codes mean that the test did not run."""
 
@@ -68,18 +67,32 @@ class Mutant:
     """It stands exactly once in the file, so a defence that moves or is reworded has to be found again."""
     replacement: str
     test: str
-    """Relative to the tests of the file's package."""
+    """Relative to the tests of the file's package, unless it is a hil test."""
 
     @property
     def test_path(self) -> str:
-        return f"{self.file.partition('/')[0]}/tests/{self.test}"
+        return self.test if self.test.startswith("hil-tests/") else f"{self.file.partition('/')[0]}/tests/{self.test}"
 
 
-def read_mutants(texts: Sequence[str]) -> list[Mutant]:
-    """Those that hold one of the texts, or all."""
-    lists = sorted((Path(__file__).parent / "defences").glob("*.toml"))
-    mutants = [Mutant(**entry) for path in lists for entry in tomllib.loads(path.read_text())["defence"]]
-    return [mutant for mutant in mutants if not texts or any(text in mutant.name or text in mutant.file for text in texts)]
+@dataclass(frozen=True, slots=True)
+class Course:
+    """Some lists, and how their tests are run."""
+
+    lists: Sequence[Path]
+    at_once: int
+    test_s: int
+    """A mutant may make its test run for ever; that counts as noticed."""
+    all_tests_s: int
+
+    def mutants(self, texts: Sequence[str]) -> list[Mutant]:
+        """Those that hold one of the texts, or all."""
+        found = [Mutant(**entry) for path in self.lists for entry in tomllib.loads(path.read_text())["defence"]]
+        return [mutant for mutant in found if not texts or any(text in mutant.name or text in mutant.file for text in texts)]
+
+
+# Many a unit test waits for a thread, a disk or a clock; a hil test has a control plane, and its own time-out.
+UNIT: Final = Course(sorted((HERE / "defences").glob("*.toml")), at_once=2 * (os.cpu_count() or 1), test_s=60, all_tests_s=900)
+HIL: Final = Course([HERE / "hil.toml"], at_once=1, test_s=900, all_tests_s=3600)
 
 
 def preload() -> None:
@@ -87,13 +100,16 @@ def preload() -> None:
     plugins = [plugin.module for plugin in importlib.metadata.entry_points(group="pytest11")]
     for name in (*PRELOADED, *plugins):
         importlib.import_module(name)
+    # Nobody reads the smallest example of a mutant.
+    hypothesis.settings.register_profile("mutants", phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate], database=None)
+    hypothesis.settings.load_profile("mutants")
     gc.freeze()  # pytest collects garbage at its end, and a child need not look at all this
 
 
 class Run:
     """One child with one tree and some tests."""
 
-    def __init__(self, template: Path, tests: Sequence[str], mutant: Mutant | None, limit_s: int = TEST_S) -> None:
+    def __init__(self, template: Path, tests: Sequence[str], mutant: Mutant | None, limit_s: int) -> None:
         self._started = time.monotonic()
         self._directory = tempfile.TemporaryDirectory(prefix="wirelet-mutant-")
         self._tree = Path(self._directory.name)
@@ -153,6 +169,8 @@ def make_template(to: Path) -> None:
         shutil.copytree(ROOT / package, to / package, ignore=shutil.ignore_patterns("__pycache__"))
     for name in COPIED:
         shutil.copy(ROOT / name, to / name)
+    for name in LINKED:
+        (to / name).symlink_to(ROOT / name)
     compileall.compile_dir(to, quiet=2)
 
 
@@ -179,19 +197,19 @@ def why_alive(mutant: Mutant, code: int, output: str) -> str | None:
     return f"{mutant.test} passed" if code == 0 else f"{mutant.test} did not run ({code}): {output[-600:]}"
 
 
-def run_all(template: Path, mutants: Sequence[Mutant]) -> dict[str, str | None]:
-    """Name -> why it survived, or None; AT_ONCE at a time."""
+def run_all(course: Course, template: Path, mutants: Sequence[Mutant]) -> dict[str, str | None]:
+    """Name -> why it survived, or None."""
     results: dict[str, str | None] = {}
     waiting = list(mutants)
     running: dict[int, tuple[Mutant, Run]] = {}
     while waiting or running:
-        while waiting and len(running) < AT_ONCE:
+        while waiting and len(running) < course.at_once:
             mutant = waiting.pop(0)
             reason = misplaced(mutant)
             if reason is not None:
                 results[mutant.name] = tell(mutant, reason)
                 continue
-            run = Run(template, [mutant.test_path], mutant)
+            run = Run(template, [mutant.test_path], mutant, course.test_s)
             running[run.pid] = mutant, run
         if running:
             pid, status = os.wait()
@@ -205,25 +223,30 @@ def tell(mutant: Mutant, reason: str | None, took_s: float = 0.0) -> str | None:
     return reason
 
 
-def run_without_mutants(template: Path, tests: Sequence[str]) -> str | None:
+def run_without_mutants(course: Course, template: Path, tests: Sequence[str]) -> str | None:
     """None when all pass; else what the first failure says."""
-    runs = [Run(template, dealt, None, ALL_TESTS_S) for start in range(AT_ONCE) if (dealt := tests[start::AT_ONCE])]
+    hands = [tests[start :: course.at_once] for start in range(course.at_once)]
+    runs = [Run(template, hand, None, course.all_tests_s) for hand in hands if hand]
     outcomes = [run.finish(os.waitpid(run.pid, 0)[1]) for run in runs]
     return next((f"({code}):\n{output}" for code, output in outcomes if code != 0), None)
 
 
 def main() -> int:
     started = time.monotonic()
-    chosen = read_mutants(sys.argv[1:])
+    is_hil = sys.argv[1:2] == ["hil"]
+    course = HIL if is_hil else UNIT
+    if is_hil:
+        os.environ.setdefault("WIRELET_REQUIRE", "cluster")  # a test that is skipped guards nothing
+    chosen = course.mutants(sys.argv[1 + is_hil :])
     preload()
     with tempfile.TemporaryDirectory(prefix="wirelet-mutants-") as directory:
         template = Path(directory)
         make_template(template)
-        failure = run_without_mutants(template, sorted({mutant.test_path for mutant in chosen}))
+        failure = run_without_mutants(course, template, sorted({mutant.test_path for mutant in chosen}))
         if failure is not None:
             print(f"without a mutant {failure}")
             return 1
-        results = run_all(template, chosen)
+        results = run_all(course, template, chosen)
     survivors = [name for name, reason in results.items() if reason is not None]
     print(f"{len(results)} defences, {len(survivors)} not guarded, {time.monotonic() - started:.0f} s")
     return 1 if survivors else 0

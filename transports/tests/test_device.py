@@ -25,6 +25,8 @@ from transports.tests.pty_end import PtyEnd
 from transports.tests.taken_apart import records_in
 
 START = StartWorkload(wid=7, gen=1, program="hello")
+DEADLINE_S = 8
+"""Never reached when things work."""
 
 
 class Board:
@@ -97,9 +99,10 @@ class Notes:
 
     async def until(self, kind: type | None, count: int = 1) -> None:
         """The sink heard that many of this kind; None is an open link."""
-        while len([note for note in self.heard if (note is None if kind is None else isinstance(note, kind))]) < count:
-            self.changed = anyio.Event()
-            await self.changed.wait()
+        with anyio.fail_after(DEADLINE_S):
+            while len([note for note in self.heard if (note is None if kind is None else isinstance(note, kind))]) < count:
+                self.changed = anyio.Event()
+                await self.changed.wait()
 
     def lines(self) -> list[bytes]:
         return [record.data for note in self.heard if isinstance(note, Output) for record in records_in(note.items)]
