@@ -88,13 +88,14 @@ def test_a_chip_that_restarts_with_its_usb_is_a_reboot_and_no_unplug(stand: Stan
     assert disconnections(gateway) == losses
 
 
-def test_two_boards_are_told_apart_by_their_ports_and_one_is_never_opened_for_the_other(stand: Stand) -> None:
+def test_two_boards_are_told_apart_by_their_ports_and_one_is_offered_but_not_opened_for_the_other(stand: Stand) -> None:
     boards = [stand.usb_board(name) for name in ("usb-d", "usb-e")]
     nodes = [board.await_plugged() for board in boards]
     ports = [stand.guest.call(hub_port, board.serial) for board in boards]
     opens = stand.calls().keep(OpenWatch, nodes[1])
     first = stand.gateway(usb_boards({"vidPids": [VID_PID], "port": ports[0]}))
     assert first.await_device("board-0", "Ready")["deviceId"] == boards[0].serial
+    assert f'{{usb: {{match: {{usbSerial: "{boards[1].serial}"}}}}}}' in first.cli("get", "devices", "--all", "-o", "yaml")
     assert opens.count() == 0
     first.close()
 
