@@ -44,7 +44,7 @@ class DeviceRows:
 
     async def unused_ports(self) -> Sequence[PortRow]:
         try:
-            return [PortRow(port.description, port.node, port.match) for port in await self._fleet.unused_ports.look()]
+            return [PortRow(port.description, port.node, port.match, port.link) for port in await self._fleet.unused_ports.look()]
         except unused_ports.PortsUnknown as unknown:
             raise PortsUnknown(str(unknown)) from unknown
 

@@ -80,11 +80,16 @@ class BulkPipe:
         self._stalls[endpoint] = 0
         return count
 
-    def write(self, data: bytes) -> int | None:
-        """How many bytes the device took of one transfer; None when it took nothing, not even an empty one. Raises LinkLost."""
+    def write(self, data: memoryview) -> int | None:
+        """How many bytes the device took of one transfer; None when it took nothing, not even an empty one. Raises LinkLost.
+
+        A transfer that a stall ended counts as not begun: repeated, some of its bytes may come twice, which frames can stand.
+        """
         endpoint = self._interface.out_of_host.address
+        buffer = array("B")
+        buffer.frombytes(data)
         try:
-            written: int = self._device.write(endpoint, data, TRANSFER_TIMEOUT_MS)
+            written: int = self._device.write(endpoint, buffer, TRANSFER_TIMEOUT_MS)
         except usb.core.USBError as error:
             self._go_on_after(error, endpoint)
             return None

@@ -105,14 +105,11 @@ class OneDevice:
             self._file = -1
 
     def bulk_read(self, handle: OneDevice, endpoint: int, interface: int, buffer: Any, timeout_ms: int) -> int:
-        return self._bulk(endpoint, buffer, timeout_ms)
+        """How much came. pyusb would forget that before a stall; here it is told first, and the next transfer tells the stall.
 
-    def bulk_write(self, handle: OneDevice, endpoint: int, interface: int, data: Any, timeout_ms: int) -> int:
-        return self._bulk(endpoint, data, timeout_ms)
-
-    def _bulk(self, endpoint: int, buffer: Any, timeout_ms: int) -> int:
-        """How much moved. pyusb would forget that before a stall; here it is told first, and the next transfer tells the stall."""
+        Not so for bulk_write: what a controller says of a transfer that a stall ended is not always true (QEMU's EHCI: all was sent).
+        """
         address, length = buffer.buffer_info()
-        data, moved = ctypes.cast(address, ctypes.POINTER(ctypes.c_ubyte)), ctypes.c_int()
-        code = _libusb.libusb_bulk_transfer(self.handle, endpoint, data, length, ctypes.byref(moved), timeout_ms)
-        return moved.value or int(_check(code))
+        data, came = ctypes.cast(address, ctypes.POINTER(ctypes.c_ubyte)), ctypes.c_int()
+        code = _libusb.libusb_bulk_transfer(self.handle, endpoint, data, length, ctypes.byref(came), timeout_ms)
+        return came.value or int(_check(code))

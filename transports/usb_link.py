@@ -46,7 +46,7 @@ class Pipe(Protocol):
         """How much came into the buffer; 0 after a while without any."""
         ...
 
-    def write(self, data: bytes) -> int | None:
+    def write(self, data: memoryview) -> int | None:
         """How much of data the device took; None for nothing at all."""
         ...
 
@@ -235,7 +235,7 @@ class UsbLink:
                 self._write_transfer(burst, transfer)
             self._on_loop(burst.end)
 
-    def _write_transfer(self, burst: _Burst, data: bytes) -> None:
+    def _write_transfer(self, burst: _Burst, data: memoryview) -> None:
         written: int | None = None
         while not (self._is_ending or burst.is_given_up) and (data or written is None):
             written = self._pipe.write(data)

@@ -30,7 +30,8 @@ def snippet(ports: Sequence[Row], devices: Sequence[Row]) -> str:
         if not port["match"]:
             lines.append("#   another port looks the same; plug it in elsewhere, or use the path of /dev/serial/by-path")
             continue
-        link = f"{{serial: {{match: {_flow(port['match'])}, baud: {BAUD}}}}}"
+        rate = f", baud: {BAUD}" if port["link"] == "serial" else ""
+        link = f"{{{port['link']}: {{match: {_flow(port['match'])}{rate}}}}}"
         lines.append(f"- {{name: {next(names)}, class: {known[0] if known else NO_CLASS}, link: {link}}}")
     return "\n".join(lines) + "\n"
 

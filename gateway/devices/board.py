@@ -14,7 +14,7 @@ from gateway.devices.ledger import RunKey
 from gateway.devices.node_names import without_nodes
 from gateway.devices.output import DeviceOutput
 from gateway.devices.steadiness import Steadiness
-from transports.discovery.facts import PortFacts
+from transports.discovery.facts import Kind, PortFacts
 from transports.protocol import DeviceStats, Inventory, Request, WorkloadStatus
 
 
@@ -162,7 +162,7 @@ class Board:
     def is_usb_itself(self) -> bool:
         """The board is the USB device: there is no adapter that stays when the board restarts."""
         port = self.port()
-        return port is not None and port.driver == CDC_ACM
+        return port is not None and (port.kind is Kind.USB or port.driver == CDC_ACM)
 
     def is_connected(self, now: float) -> bool:
         """As its pods are told: an absence that is mostly a restart is not told at once."""

@@ -21,6 +21,8 @@ from transports.match_options import written
 LOOK_S: Final = 5.0
 """For a look at all ports when a person asks."""
 
+_LINKS: Final = {Kind.TTY: "serial", Kind.USB: "usb"}
+
 
 class PortsUnknown(GatewayError):
     """The ports cannot be told now; the text says why."""
@@ -28,11 +30,12 @@ class PortsUnknown(GatewayError):
 
 @dataclass(frozen=True, slots=True)
 class UnusedPort:
-    """node is for a person at this machine; match is empty when nothing tells the port from another one."""
+    """node is for a person at this machine; match is empty when nothing tells the port from another one. link: the driver it is for."""
 
     description: str
     node: str
     match: Mapping[str, object]
+    link: str = "serial"
 
 
 class UnusedPorts:
@@ -56,6 +59,11 @@ class UnusedPorts:
 
 
 def _unused(there: Sequence[PortFacts], openers: Sequence[PortOpener]) -> Sequence[UnusedPort]:
-    ttys = sorted((port for port in there if port.kind is Kind.TTY), key=lambda port: port.key)
-    unused = [port for port in ttys if not any(opener.means(port, there) for opener in openers)]
-    return [UnusedPort(describe(port), port.node, written(rule) if (rule := rule_for(port, ttys)) else {}) for port in unused]
+    offered = sorted((port for port in there if port.kind is Kind.TTY or port.has_bulk_interface), key=lambda port: port.key)
+    unused = [port for port in offered if not any(opener.means(port, there) for opener in openers)]
+    return [UnusedPort(describe(port), port.node, _match(port, there), _LINKS[port.kind]) for port in unused]
+
+
+def _match(port: PortFacts, there: Sequence[PortFacts]) -> Mapping[str, object]:
+    rule = rule_for(port, [other for other in there if other.kind is port.kind])
+    return {} if rule is None else written(rule)

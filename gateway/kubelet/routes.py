@@ -6,6 +6,7 @@ path from a known one. The unix socket has the same routes and a few of our own;
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -150,7 +151,7 @@ def local_routes(pods: PodDirectory, devices: DeviceTable, events: EventTable, d
             ports = await devices.unused_ports()
         except PortsUnknown as unknown:
             raise RequestRefused(503, str(unknown)) from unknown
-        return _json({"items": [{"description": port.description, "node": port.node, "match": port.match} for port in ports]})
+        return _json({"items": [dataclasses.asdict(port) for port in ports]})
 
     async def pod_list(request: Request, arguments: Sequence[str]) -> Answer:
         return _json({"items": [pod_row(pod) for pod in pods.all()]})

@@ -80,6 +80,8 @@ class PortRow:
     """For a person at this machine, now."""
     match: Mapping[str, object]
     """What finds it and no other port, in the configuration's keys; empty when nothing does."""
+    link: str = "serial"
+    """The kind of link that it is for: serial or usb."""
 
 
 class PortsUnknown(Exception):

@@ -40,6 +40,7 @@ PORTS = [
     PortRow("0403:6001 FT232R USB UART with serial A5069RR4 at port 1-1.3", "/dev/ttyUSB2", {"usbSerial": "A5069RR4"}),
     PortRow("1a86:7523 with serial \x1b[31m: {x}", "/dev/ttyUSB3", {"vidPids": ["1a86:7523"], "port": "pci-0000:00:14.0-usb-0:1.2"}),
     PortRow("1a86:7523 without a serial number", "/dev/ttyUSB4", {}),
+    PortRow("303a:4001 Native board with serial 240ac4123456", "/dev/bus/usb/001/007", {"usbSerial": "240ac4123456"}, "usb"),
 ]
 LOGS = {"wirelet://hello-main-1": b"one\xff\ntwo\n", "wirelet://two-b-1": b"from b\n"}
 
@@ -159,6 +160,7 @@ def test_ports_that_no_device_uses_stand_below_the_devices(wirelet: Run) -> None
         '{usbSerial: "A5069RR4"}',
         '{vidPids: ["1a86:7523"], port: "pci-0000:00:14.0-usb-0:1.2"}',
         "nothing tells it apart",
+        '{usbSerial: "240ac4123456"}',
     ]
     assert "\x1b" not in out
     assert json.loads(wirelet("get", "devices", "--all", "-o", "json")[1])["unusedPorts"][0]["node"] == "/dev/ttyUSB2"
@@ -168,9 +170,10 @@ def test_the_configuration_that_is_offered_for_a_port_is_a_good_one(wirelet: Run
     code, out, err = wirelet("get", "devices", "--all", "-o", "yaml")
     assert (code, err) == (0, "")
     configuration = parse(f"node: {{name: desk}}\nclasses: [{{name: esp32}}]\n{out}")
-    assert [(device.name, device.class_, device.link.port) for device in configuration.devices] == [
-        ("port-1", "esp32", "usbSerial A5069RR4"),
-        ("port-2", "esp32", "vidPids 1a86:7523, port pci-0000:00:14.0-usb-0:1.2"),
+    assert [(device.name, device.link.driver, device.link.port) for device in configuration.devices] == [
+        ("port-1", "serial", "usbSerial A5069RR4"),
+        ("port-2", "serial", "vidPids 1a86:7523, port pci-0000:00:14.0-usb-0:1.2"),
+        ("port-3", "usb", "usbSerial 240ac4123456"),
     ]
 
 

@@ -18,8 +18,9 @@ from gateway.pods.seams import StartRefused
 from gateway.tests.desk import OTHER, UID, WID, Desk, desk
 from gateway.tests.fake_device import FakeDevice
 from gateway.tests.warped_time import WarpedLoop
+from transports.discovery.facts import PortFacts
 from transports.protocol import ANOTHER_DEVICE, Problem
-from transports.tests.port_examples import adapter
+from transports.tests.port_examples import adapter, bulk_board
 
 KNOWN = KnownBoard("dev", b"fake".hex(), "0403:6001 A5069RR4 interface 0 port 0", "1-1.3")
 NATIVE = adapter("ttyACM0", vid_pid="303a:1001", serial="F4:12:FA:E3:1B:08", driver="cdc_acm")
@@ -125,9 +126,10 @@ def faults(table: Desk) -> list[tuple[str, str, str]]:
 # -- a restart, or a pulled cable
 
 
-async def test_a_board_that_is_usb_itself_has_a_moment_to_come_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("port", [NATIVE, bulk_board()], ids=["cdc-acm", "bulk"])
+async def test_a_board_that_is_usb_itself_has_a_moment_to_come_back(tmp_path: Path, port: PortFacts) -> None:
     device = FakeDevice("dev")
-    async with desk(tmp_path, device, port=lambda: NATIVE) as table:
+    async with desk(tmp_path, device, port=lambda: port) as table:
         device.join()
         await table.handled()
         await table.start()

@@ -275,7 +275,7 @@ async def test_unused_ports_as_the_command_line_sees_them(tmp_path: Path) -> Non
             answer = await local(path, "/wirelet/ports")
         assert answer[0] == status
         if status == 200:
-            item = {"description": "0403:6001 at port 1-2", "node": "/dev/ttyUSB4", "match": {"usbSerial": "A5"}}
+            item = {"description": "0403:6001 at port 1-2", "node": "/dev/ttyUSB4", "match": {"usbSerial": "A5"}, "link": "serial"}
             assert json.loads(answer[1]) == {"items": [item]}
         else:
             assert b"udev hangs" in answer[1]

@@ -8,12 +8,13 @@ import pytest
 
 from gateway.devices import unused_ports
 from gateway.devices.unused_ports import PortsUnknown, UnusedPort, UnusedPorts
-from transports.discovery.facts import PortFacts
+from transports.discovery.facts import Kind, PortFacts
 from transports.discovery.match import MatchRule
 from transports.discovery.places import MatchedPlace
 from transports.discovery.ports import Snapshot
 from transports.serial import SerialLinkOpener
-from transports.tests.port_examples import adapter, uart
+from transports.tests.port_examples import adapter, bulk_board, uart
+from transports.usb_link import Pipe, UsbLinkOpener
 
 MINE = adapter("ttyUSB0", "1-1.1", serial="MINE1")
 BY_PATH = adapter("ttyUSB1", "1-1.2", serial="PATH1")
@@ -59,6 +60,19 @@ async def test_what_the_devices_mean_is_not_offered_by_rule_or_by_path(tmp_path:
         ),
         UnusedPort("UART platform/soc/fe201000.serial", UART.node, {"platform": "fe201000.serial"}),
     ]
+
+
+async def test_a_usb_device_is_offered_if_it_has_our_interface() -> None:
+    board, other = bulk_board(), bulk_board("1-1.6", "MOUSE", interfaces=":030102:")
+    composite = bulk_board("1-1.7", "B", interfaces=":020201:0a0000:ff5701:")
+    mine = UsbLinkOpener(MatchedPlace(MatchRule(kind=Kind.USB, usb_serial="B"), Fixed(board, other, composite)), never_opened)
+    assert await UnusedPorts(Fixed(board, other, composite), [mine]).look() == [
+        UnusedPort("303a:4001 Native board with serial 240ac4123456 at port 1-1.5", board.node, {"usbSerial": board.serial}, "usb")
+    ]
+
+
+def never_opened(node: str, name: str) -> Pipe:
+    raise AssertionError(node)
 
 
 PLACE = {number: f"pci-0000:00:14.0-usb-0:1.{number}" for number in (3, 4)}

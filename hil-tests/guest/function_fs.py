@@ -1,6 +1,7 @@
 """A loop of bulk endpoints served by a process of the guest through FunctionFS: `python -m guest.function_fs NAME`.
 
-It says `ready` when the gadget may be plugged in, and runs until it is killed. One buffer is under way at a time.
+The interface is that of SPEC.md 10.2, so that Wirelet's own link takes it; but no burst is ended by an empty packet. It says `ready` when
+the gadget may be plugged in, and runs until it is killed. One buffer is under way at a time.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ def descriptors() -> bytes:
 
 def _interface(packet_bytes: int) -> bytes:
     endpoints = b"".join(struct.pack("<BBBBHB", 7, 5, address, 2, packet_bytes, 0) for address in (OUT_ENDPOINT, IN_ENDPOINT))
-    return struct.pack("<9B", 9, 4, 0, 0, 2, 0xFF, 0, 0, 1) + endpoints
+    return struct.pack("<9B", 9, 4, 0, 0, 2, 0xFF, 0x57, 0x01, 1) + endpoints
 
 
 def strings() -> bytes:
-    body = struct.pack("<H", _ENGLISH) + b"loopback\0"
+    body = struct.pack("<H", _ENGLISH) + b"wirelet/1\0"
     return struct.pack("<IIII", _STRINGS_MAGIC, 16 + len(body), 1, 1) + body
 
 

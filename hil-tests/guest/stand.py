@@ -16,6 +16,7 @@ from guest.gateway import Gateway
 from guest.machine import Guest
 from guest.process import GuestProcess
 from guest.usb_board import UsbBoard
+from guest.usb_far_end import UsbFarEnd
 from guest.usb_serial import UsbSerial
 from processes import Process, Reaper
 
@@ -51,6 +52,12 @@ class Stand:
         self._undo.callback(board.remove)
         board.plug()
         return board
+
+    def usb_far_end(self, serial: str) -> UsbFarEnd:
+        """A bare USB device whose firmware connects from the guest."""
+        far = UsbFarEnd(self.guest, self._loop(), serial)
+        self._undo.callback(far.remove)
+        return far
 
     def _loop(self) -> BlockingPortal:
         """Where emulated devices live; made when the first one is."""

@@ -5,23 +5,27 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
 from typing import ClassVar, Final
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 import pytest
 
 from transports.discovery.monitor import PortMonitor
-from transports.driver import DeviceFacts
+from transports.discovery.places import MatchedPlace
 from transports.link import LinkOpener
 from transports.testing.link_contract import FarEnd, LinkContract
-from transports.usb_driver import UsbDriver
-from transports.usb_options import UsbMatchOptions, UsbOptions
+from transports.usb_backend import open_pipe
+from transports.usb_link import UsbLinkOpener
+from transports.usb_options import UsbMatchOptions
 
-FAR_END: Final = "WIRELET_FAR_END"
-"""host:port."""
-USB_SERIAL: Final = "WIRELET_USB_SERIAL"
+FAR_ENDS: Final = "WIRELET_FAR_ENDS"
+"""Environment: `serial@host:port` of each, with a comma between them."""
 SOCKET_BYTES: Final = 16384
+OPEN_DEADLINE_S: Final = 60.0
+"""An emulated machine on a busy one may stand still for seconds."""
 
 
 class FarSocket:
@@ -41,10 +45,17 @@ class FarSocket:
 
 
 class GuestStand:
-    def __init__(self, monitor: PortMonitor, far: FarEnd) -> None:
+    """The first device is plugged in from the beginning, others when a case asks for more."""
+
+    def __init__(self, monitor: PortMonitor, clearing: AsyncExitStack) -> None:
         self._monitor = monitor
-        self.far = far
-        self.opener = self._opener(os.environ[USB_SERIAL])
+        self._clearing = clearing
+        self._far_ends = [tuple(each.split("@")) for each in os.environ[FAR_ENDS].split(",")]
+        self.opener = self._opener(self._far_ends[0][0])
+        self.far: FarEnd
+
+    async def set_up(self) -> None:
+        self.far = await self._plug(*self._far_ends[0])
 
     def missing(self) -> LinkOpener:
         return self._opener("nobody")
@@ -53,28 +64,36 @@ class GuestStand:
         raise NotImplementedError
 
     async def many(self, count: int) -> list[tuple[LinkOpener, FarEnd]]:
-        raise NotImplementedError
+        others = self._far_ends[1:]
+        assert count <= len(others)
+        return [(self._opener(serial), await self._plug(serial, address)) for serial, address in others[:count]]
 
     def _opener(self, serial: str) -> LinkOpener:
-        facts = DeviceFacts(name="board", class_name="bulk", slots=1, ports=self._monitor)
-        return UsbDriver().opener(UsbOptions(match=UsbMatchOptions(usb_serial=serial)), facts)
+        place = MatchedPlace(UsbMatchOptions(usb_serial=serial).rule(), self._monitor)
+        return UsbLinkOpener(place, open_pipe, open_deadline_s=OPEN_DEADLINE_S)
+
+    async def _plug(self, serial: str, address: str) -> FarSocket:
+        """Connect its far end; when that is cleared away it is unplugged."""
+        await self._until(serial, is_there=False)
+        self._clearing.push_async_callback(self._until, serial, is_there=False)
+        stream = await self._clearing.enter_async_context(await connected(address))
+        await self._until(serial, is_there=True)
+        return FarSocket(stream)
+
+    async def _until(self, serial: str, *, is_there: bool) -> None:
+        while True:
+            there = await self._monitor.ports()
+            if is_there == any(port.serial == serial for port in there.ports):
+                return
+            await self._monitor.changed(there.version)
 
 
-async def connected() -> anyio.abc.SocketStream:
-    host, _, port = os.environ[FAR_END].rpartition(":")
+async def connected(address: str) -> anyio.abc.SocketStream:
+    host, _, port = address.rpartition(":")
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BYTES)  # before the connection, or it has no effect
     await anyio.to_thread.run_sync(made.connect, (host, int(port)))
     return await anyio.abc.SocketStream.from_socket(made)
-
-
-async def until(monitor: PortMonitor, *, is_there: bool) -> None:
-    """The device has come, or has gone."""
-    while True:
-        there = await monitor.ports()
-        if is_there == any(port.serial == os.environ[USB_SERIAL] for port in there.ports):
-            return
-        await monitor.changed(there.version)
 
 
 class TestUsbInGuest(LinkContract):
@@ -89,9 +108,8 @@ class TestUsbInGuest(LinkContract):
         monitor = PortMonitor()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(monitor.run)
-            await until(monitor, is_there=False)
-            async with await connected() as stream:
-                await until(monitor, is_there=True)
-                yield GuestStand(monitor, FarSocket(stream))
-            await until(monitor, is_there=False)
+            async with AsyncExitStack() as clearing:
+                stand = GuestStand(monitor, clearing)
+                await stand.set_up()
+                yield stand
             tasks.cancel_scope.cancel()

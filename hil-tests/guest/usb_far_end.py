@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Final
 
 import anyio
@@ -18,7 +19,6 @@ from guest.wirelet_usb import WireletUsb
 
 from transports.bell import Bell
 
-SERIAL: Final = "c0de00000001"
 SOCKET_BYTES: Final = 16384
 """Of the kernel's buffers on each side: what they hold is no part of a USB device."""
 MAX_UNREAD_BYTES: Final = 16384
@@ -27,8 +27,8 @@ MAX_UNREAD_BYTES: Final = 16384
 class UsbFarEnd(Emulated):
     """Serves from when it is made; `port` is on the machine's loopback."""
 
-    def __init__(self, guest: Guest, portal: BlockingPortal) -> None:
-        self._usb = WireletUsb(SERIAL)
+    def __init__(self, guest: Guest, portal: BlockingPortal, serial: str) -> None:
+        self._usb = WireletUsb(serial)
         super().__init__(guest, portal, self._usb)
         self._unread = bytearray()
         self._has_output = Bell()
@@ -58,10 +58,11 @@ class UsbFarEnd(Emulated):
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._send_output, far)
-                async for data in far:
-                    while not self._usb.has_room:
-                        await self._has_room.wait()
-                    self._usb.put(data)
+                with suppress(anyio.BrokenResourceError):  # it hung up with something unread
+                    async for data in far:
+                        while not self._usb.has_room:
+                            await self._has_room.wait()
+                        self._usb.put(data)
                 tasks.cancel_scope.cancel()
         finally:
             await self._plug.unplug()

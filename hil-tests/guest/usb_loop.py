@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 import anyio
@@ -18,6 +19,17 @@ from transports.usb_options import UsbMatchOptions, UsbOptions
 
 BURST: Final = bytes(250_000)
 """Some transfers, and no multiple of a packet: the empty one after it would be another's time."""
+
+
+def hub_port(serial: str) -> str:
+    """Where the USB device with this serial number is plugged in, as the kernel says it: 1-1.3."""
+    return next(found.parent.name for found in Path("/sys/bus/usb/devices").glob("*/serial") if found.read_text().strip() == serial)
+
+
+def driver_of(serial: str) -> str:
+    """What holds its first interface."""
+    port = hub_port(serial)
+    return os.path.basename(os.path.realpath(f"/sys/bus/usb/devices/{port}:1.0/driver"))
 
 
 @asynccontextmanager

@@ -22,6 +22,8 @@ _HUB_PORT: Final = re.compile(r"\d+-\d+(?:\.\d+)*")
 _INTERFACE: Final = re.compile(r"(?P<device>\d+-\d+(?:\.\d+)*):\d+\.(?P<number>\d+)")
 _HEX4: Final = re.compile(r"[0-9a-fA-F]{4}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_BULK_INTERFACE: Final = ":ff5701:"
+"""SPEC.md 10.2, in udev's words."""
 _NO_UART: Final = "0"
 """The `type` of a serial port that a PC's tables promise and the board does not have."""
 
@@ -72,6 +74,8 @@ class PortFacts:
     is_console: bool = False
     """The kernel writes its own messages there."""
     driver: str | None = None
+    has_bulk_interface: bool = False
+    """A whole USB device with Wirelet's own interface, as far as udev tells; transports/usb_interface.py looks closer."""
     manufacturer: str | None = None
     product: str | None = None
 
@@ -145,6 +149,7 @@ def _of_usb(record: UdevRecord, kind: Kind, hub_port: str) -> PortFacts:
         port_number=_number(attributes.get("port_number")),
         id_path=_text(properties.get("ID_PATH")),
         driver=told("ID_USB_DRIVER", "driver"),
+        has_bulk_interface=kind is Kind.USB and _BULK_INTERFACE in properties.get("ID_USB_INTERFACES", ""),
         manufacturer=_words(told("ID_VENDOR", "manufacturer")),
         product=_words(told("ID_MODEL", "product")),
     )

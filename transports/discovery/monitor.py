@@ -61,7 +61,7 @@ class PortMonitor:
         """Until cancelled."""
         await self._wanted.wait()
         udev = await self._open()
-        cadence = Cadence(has_events=udev is not None and udev.has_daemon, reconcile_s=self._reconcile_s)
+        cadence = Cadence(has_events=udev is not None and udev.had_daemon, reconcile_s=self._reconcile_s)
         if udev is not None and cadence.is_deaf:
             _tell_deaf("no udevd runs here")
         try:

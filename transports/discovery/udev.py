@@ -56,6 +56,8 @@ class Udev:
     """One connection to udev. Raises OSError, or ImportError without libudev, when it is made."""
 
     def __init__(self, receive_buffer_bytes: int = RECEIVE_BUFFER_BYTES) -> None:
+        self.had_daemon = CONTROL.exists()
+        """Udevd ran when this was made."""
         self._context = pyudev.Context()
         self._monitor = pyudev.Monitor.from_netlink(self._context)
         self._monitor.filter_by(Kind.TTY.value)
@@ -63,10 +65,6 @@ class Udev:
         self._socket = socket.socket(fileno=os.dup(self._monitor.fileno()))
         self._size(receive_buffer_bytes)
         self._monitor.start()
-
-    @property
-    def has_daemon(self) -> bool:
-        return CONTROL.exists()
 
     def fileno(self) -> int:
         """Readable when there is something to hear, or something was lost."""
@@ -97,7 +95,7 @@ class Udev:
         self._socket.close()
 
     def _devices(self) -> Iterator[Any]:
-        must_be_settled = self.has_daemon
+        must_be_settled = CONTROL.exists()
         ttys = self._context.list_devices(subsystem=Kind.TTY.value, sys_name=_SERIAL_TTYS)
         whole = self._context.list_devices(subsystem=Kind.USB.value, DEVTYPE="usb_device")
         for devices in (ttys, whole):

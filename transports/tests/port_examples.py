@@ -56,3 +56,19 @@ def uart(path: str = "platform/soc/fe201000.serial", name: str = "ttyAMA0") -> P
     )
     assert port is not None
     return port
+
+
+def bulk_board(hub_port: str = "1-1.5", serial: str = "240ac4123456", interfaces: str = ":ff5701:") -> PortFacts:
+    """A board that is a USB device itself."""
+    chain = f"{HOST}/{hub_port.partition('.')[0]}/{hub_port}"
+    properties = {
+        "DEVTYPE": "usb_device",
+        "ID_VENDOR_ID": "303a",
+        "ID_MODEL_ID": "4001",
+        "ID_MODEL": "Native_board",
+        "ID_SERIAL_SHORT": serial,
+        "ID_USB_INTERFACES": interfaces,
+    }
+    port = facts_of(UdevRecord(chain, "usb", "/dev/bus/usb/001/007", properties))
+    assert port is not None
+    return port

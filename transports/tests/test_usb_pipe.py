@@ -130,7 +130,7 @@ def test_a_stall_is_cleared_and_gone_on_after(endpoint: int) -> None:
     device.stall(endpoint)
     device.say(b"in")
     assert b"".join([read(pipe), read(pipe)]) == b"in"
-    assert [pipe.write(b"out"), pipe.write(b"out")][endpoint == OUT] == 3
+    assert [pipe.write(memoryview(b"out")), pipe.write(memoryview(b"out"))][endpoint == OUT] == 3
     assert device.log == ["claim 0", f"clear {endpoint:02x}"]
 
 
@@ -139,9 +139,9 @@ def test_an_endpoint_that_stalls_for_ever_is_given_up() -> None:
     pipe = opened(device)
     device.stall(OUT, times=1000)
     for _ in range(MAX_STALLS):
-        assert pipe.write(b"x") is None
+        assert pipe.write(memoryview(b"x")) is None
     with pytest.raises(LinkLost, match=r"^board: stalled$"):
-        pipe.write(b"x")
+        pipe.write(memoryview(b"x"))
 
 
 def test_stalls_with_bytes_between_them_may_be_many() -> None:
@@ -162,7 +162,7 @@ def test_every_word_for_an_unplug_is_the_same(number: int) -> None:
     with pytest.raises(LinkLost, match=r"^board: unplugged$"):
         read(pipe)
     with pytest.raises(LinkLost, match=r"^board: unplugged$"):
-        pipe.write(b"x")
+        pipe.write(memoryview(b"x"))
     pipe.release()
 
 
