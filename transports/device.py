@@ -288,7 +288,7 @@ class Device:
         self._unhandled_bytes += len(data)
         if data:
             self._protocol.receive_data(data, now)
-            if problem := self._line.look(len(data), self._protocol.counters, now):
+            if self._line.is_watching and (problem := self._line.look(len(data), self._protocol.counters, now)):
                 self._unhandled.append(problem)
                 self._wake_handler()
         self._advance(now)

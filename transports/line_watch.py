@@ -51,6 +51,11 @@ class LineWatch:
     def sent(self) -> None:
         self._sending_since, self._told_held = None, False
 
+    @property
+    def is_watching(self) -> bool:
+        """There is something to look at: a link that counts, or a send that is not over."""
+        return self._link is not None or self._sending_since is not None
+
     def look(self, read_bytes: int, counters: Counters, now: float) -> Problem | None:
         """What to tell; nothing twice for the same reason."""
         if self._sending_since is not None and now - self._sending_since >= HELD_S and not self._told_held:

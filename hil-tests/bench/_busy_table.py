@@ -122,12 +122,12 @@ def busy_table(ports: int = 1, *, ring_bytes: int = 16384, slice_ms: float = 5.0
 
 
 def _manifest(number: int) -> dict[str, Any]:
-    """A pod on its own board."""
+    """A pod on its own board, of a program that the board does not have: it takes any, and its lines come from the replay."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": f"firehose-{number}", "annotations": {"wirelet.dev/device": f"board-{number}"}},
-        "spec": {"containers": [{"name": "main", "image": "firehose", "resources": {"limits": {"wirelet.dev/sim": 1}}}]},
+        "spec": {"containers": [{"name": "main", "image": "replayed", "resources": {"limits": {"wirelet.dev/sim": 1}}}]},
     }
 
 
