@@ -1,17 +1,16 @@
-"""A bell that rings at a time. Moving the time later, which is the rule, costs nothing: the timer finds it when it comes."""
+"""A call at a time. Moving the time later, which is the rule, costs nothing: the timer finds it when it comes."""
 
 from __future__ import annotations
 
 import asyncio
-
-from transports.bell import Bell
+from collections.abc import Callable
 
 
 class Alarm:
-    """Rings bell at the time that was set last. Use it on the event loop whose clock the times are of."""
+    """Calls back at the time that was set last. Use it on the event loop whose clock the times are of."""
 
-    def __init__(self, bell: Bell) -> None:
-        self._bell = bell
+    def __init__(self, came: Callable[[], None]) -> None:
+        self._came = came
         self._at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -39,4 +38,4 @@ class Alarm:
             self.set(self._at)
         else:
             self._at = None
-            self._bell.ring()
+            self._came()

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 import anyio
@@ -112,15 +111,15 @@ class Device:
         self._link_error: LinkError | None = LinkNotFound(f"{opener.name}: not opened yet")
         self._told_link_error: LinkError | None = self._link_error
         self._is_ready = False
-        self._waiting: dict[RequestId, _Waiter] = {}
+        self._waiting: dict[RequestId, asyncio.Future[Answered | RequestLost]] = {}
         self._unhandled_bytes = 0
         self._unhandled: list[Event] = []
         self._outgoing = b""
         self._is_writing = False
         self._to_write = Bell()
         self._to_handle = Bell()
-        self._to_time = Bell()
-        self._alarm = Alarm(self._to_time)
+        self._alarm = Alarm(self._time_came)
+        self._time_failed: asyncio.Future[None] | None = None
         self._handled = Bell()
         self._is_handling = False
         """The sink is being told something, or about to be: what comes now waits its turn."""
@@ -163,16 +162,17 @@ class Device:
         method: the answer comes after it.
         """
         request_id = self._protocol.request(request, self._clock())
-        waiter = self._waiting[request_id] = _Waiter()
+        answer = self._waiting[request_id] = asyncio.get_running_loop().create_future()
         if self._direct is not None:
             self._direct.end_rest()
         self._touched()
+        outcome: Answered | RequestLost | None = None
         try:
             with anyio.move_on_after(self._request_deadline_s):
-                await waiter.is_over.wait()
+                outcome = await answer
         finally:
             del self._waiting[request_id]
-        match waiter.outcome:
+        match outcome:
             case Answered(code=0, status=status):
                 return status
             case Answered(code=code, text=text):
@@ -182,7 +182,7 @@ class Device:
             case None:
                 raise SessionLost(f"{self.name}: no answer to {type(request).__name__} within {self._request_deadline_s:g} s")
             case _:
-                assert_never(waiter.outcome)
+                assert_never(outcome)
 
     async def run(self) -> None:
         """Until cancelled: keep a link open and everything moving. Raises what the sink raises."""
@@ -195,8 +195,8 @@ class Device:
         finally:
             self._is_ready = False
             self._alarm.cancel()
-            for request_id, waiter in self._waiting.items():
-                waiter.end(RequestLost(request_id))
+            for request_id, answer in self._waiting.items():
+                _end(answer, RequestLost(request_id))
 
     # -- the link
 
@@ -320,15 +320,21 @@ class Device:
     # -- time and events, for as long as the device is configured
 
     async def _keep_time(self) -> None:
-        while True:
+        """The alarm keeps it, without a task to wake; what that raises comes out here."""
+        self._time_failed = asyncio.get_running_loop().create_future()
+        self._rearm()
+        await self._time_failed
+
+    def _time_came(self) -> None:
+        if self._time_failed is None or self._time_failed.done():
+            return
+        try:
             now, deadline = self._clock(), self._protocol.next_deadline()
             if deadline is not None and deadline <= now:
                 self._protocol.handle_deadline(now)
-                self._touched()
-                await anyio.lowlevel.checkpoint()
-            else:
-                self._rearm()
-                await self._to_time.wait()
+            self._touched()
+        except Exception as error:
+            self._time_failed.set_exception(error)
 
     def _rearm(self) -> None:
         """No timer runs while the link rests: whoever ends the rest looks at the clock."""
@@ -336,7 +342,7 @@ class Device:
         if not self._is_resting:
             self._alarm.set(deadline)
         elif deadline is not None and deadline <= self._clock():
-            self._to_time.ring()
+            asyncio.get_running_loop().call_soon(self._time_came)
         else:
             self._alarm.set(None)
 
@@ -419,8 +425,8 @@ class Device:
                 self._touched()
                 await self._settle()
             case Answered() | RequestLost():
-                if waiter := self._waiting.get(event.request_id):
-                    waiter.end(event)
+                if answer := self._waiting.get(event.request_id):
+                    _end(answer, event)
             case Joined() | Left():
                 self._is_ready = False
                 await self._sink.happened(self.name, event)
@@ -435,17 +441,9 @@ class Device:
                 assert_never(event)
 
 
-@dataclass(slots=True)
-class _Waiter:
-    """A request under way."""
-
-    is_over: anyio.Event = field(default_factory=anyio.Event)
-    outcome: Answered | RequestLost | None = None
-
-    def end(self, outcome: Answered | RequestLost) -> None:
-        if self.outcome is None:
-            self.outcome = outcome
-            self.is_over.set()
+def _end(answer: asyncio.Future[Answered | RequestLost], outcome: Answered | RequestLost) -> None:
+    if not answer.done():
+        answer.set_result(outcome)
 
 
 def _describe(error: LinkError | None) -> tuple[type[LinkError], str] | None:

@@ -43,6 +43,7 @@ class KubeEvents:
         self._node_name = node_name
         self._now = now
         self._correlator = Correlator()
+        self._backoff = Backoff(cap_s=RETRY_CAP_S)
         self._waiting: deque[tuple[Event, float]] = deque()
         self._arrived = anyio.Event()
         self._overflowed = 0
@@ -95,7 +96,7 @@ class KubeEvents:
         self._arrived.set()
 
     async def _deliver(self, write: EventWrite) -> None:
-        backoff = Backoff(cap_s=RETRY_CAP_S)
+        self._backoff.reset()
         for _ in range(TRIES):
             try:
                 await self._send(write)
@@ -105,7 +106,7 @@ class KubeEvents:
                     self._refused += 1
                     _logger.info("the API server refuses an event: %s", error, extra={"reason": write.event.reason})
                     return
-                await anyio.sleep(max(backoff.next_s(), error.retry_after_s if isinstance(error, TooManyRequests) else 0.0))
+                await anyio.sleep(max(self._backoff.next_s(), error.retry_after_s if isinstance(error, TooManyRequests) else 0.0))
             else:
                 return
         self._refused += 1

@@ -23,7 +23,7 @@ def now() -> float:
 
 async def test_it_comes_at_its_time() -> None:
     bell = Bell()
-    alarm = Alarm(bell)
+    alarm = Alarm(bell.ring)
     began = now()
     alarm.set(began + 30)
     await bell.wait()
@@ -32,7 +32,7 @@ async def test_it_comes_at_its_time() -> None:
 
 async def test_a_time_that_moves_on_is_found_when_the_first_has_come() -> None:
     bell = Bell()
-    alarm = Alarm(bell)
+    alarm = Alarm(bell.ring)
     began = now()
     for seconds in range(10, 60):
         alarm.set(began + seconds)
@@ -42,7 +42,7 @@ async def test_a_time_that_moves_on_is_found_when_the_first_has_come() -> None:
 
 async def test_an_earlier_time_counts_at_once() -> None:
     bell = Bell()
-    alarm = Alarm(bell)
+    alarm = Alarm(bell.ring)
     began = now()
     alarm.set(began + 1000)
     alarm.set(began + 10)
@@ -53,7 +53,7 @@ async def test_an_earlier_time_counts_at_once() -> None:
 @pytest.mark.parametrize("ends_it", [lambda alarm: alarm.set(None), lambda alarm: alarm.cancel()], ids=["set to never", "cancelled"])
 async def test_what_was_taken_back_does_not_come(ends_it: object) -> None:
     bell = Bell()
-    alarm = Alarm(bell)
+    alarm = Alarm(bell.ring)
     alarm.set(now() + 10)
     assert callable(ends_it)
     ends_it(alarm)
