@@ -180,7 +180,7 @@ class RunBook:
             self._changed(PodUid(told.uid))
 
     def _turn(self, run: RunKey) -> anyio.Lock:
-        return self._turns.setdefault(run, anyio.Lock())
+        return self._turns.setdefault(run, anyio.Lock(fast_acquire=True))
 
     async def _durably(self, write: Callable[[], Awaitable[None]]) -> None:
         """What has happened cannot be refused: try until the ledger takes it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import assert_never
 
 import anyio
@@ -32,7 +32,6 @@ class _Stop:
     order: StopOrder
     asked_in: int = -1
     """The board's session in which STOP was sent."""
-    wake: anyio.Event = field(default_factory=anyio.Event)
 
 
 class Stops:
@@ -66,7 +65,7 @@ class Stops:
         stop = self._under_way.get(entry.run)
         if stop is not None:
             if stop.order.shorten(grace_s, now):
-                stop.wake.set()
+                self._boards[entry.device].touch()
             return
         if self._tasks is None:
             return
@@ -80,14 +79,15 @@ class Stops:
         try:
             await self._book.stopping(run)
             while (entry := self._book.runs.of_run(run)) is not None and is_live(entry):
-                changed, stop.wake = board.changed, anyio.Event()
+                changed = board.changed
                 if board.is_ready and stop.asked_in != board.joins:
                     stop.order.ask_again()
                 now = self._loop_time()
                 is_alone = self._is_first_overdue(run, board, now)
                 rung, ask_again_at = next_rung(stop.order, now, has_session=board.is_ready, is_alone=is_alone, hooks=board.hooks.keys())
                 if rung is None:
-                    await _first_of(changed, stop.wake, None if ask_again_at is None else ask_again_at - now)
+                    with anyio.move_on_after(None if ask_again_at is None else ask_again_at - now):
+                        await changed.wait()
                 elif rung is Rung.STOP:
                     await self._send_stop(board, entry, stop)
                 else:
@@ -164,16 +164,3 @@ class Stops:
             board.trouble = str(error)
             board.output.text(f"wirelet: {error}\n".encode())
             _logger.warning("hook failed", extra={"device": board.name, "why": str(error)})
-
-
-async def _first_of(one: anyio.Event, other: anyio.Event, timeout_s: float | None) -> None:
-    """Return when either event is set or the time is up."""
-    with anyio.move_on_after(timeout_s):
-        async with anyio.create_task_group() as waiting:
-
-            async def wait(event: anyio.Event) -> None:
-                await event.wait()
-                waiting.cancel_scope.cancel()
-
-            waiting.start_soon(wait, one)
-            waiting.start_soon(wait, other)

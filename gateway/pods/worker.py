@@ -21,7 +21,6 @@ from gateway.pods.memory import Failure, PodMemory, Stopping
 from gateway.pods.node import NodeAddresses, NodeLookup
 from gateway.pods.notices import Notices
 from gateway.pods.pacing import RejectionPacer
-from gateway.pods.queue import wait_or_deadline
 from gateway.pods.refusal import CONFIG_ERROR, UNKNOWN_IMAGE, TranslationError
 from gateway.pods.reservations import Reservations
 from gateway.pods.seams import (
@@ -137,20 +136,23 @@ class PodWorker:
 
     async def _do_or_tell(self, pod: PodView, memory: PodMemory, steps: Sequence[Action]) -> None:
         """Do the steps; if they take long, write what is known meanwhile."""
-        done = anyio.Event()
+        patience = anyio.CancelScope()
 
-        async def do() -> None:
-            await self._do(pod, memory, steps)
-            done.set()
+        async def tell() -> None:
+            with patience:
+                await self._clock.sleep_until(slow_at)
+            if patience.cancel_called:
+                return
+            try:
+                await self._write_status(pod, memory, self._observe(pod, memory))
+            except SourceUnavailable:
+                _logger.info("Cannot tell about a slow start, the start goes on", extra={"pod": pod.name})
 
+        slow_at = self._clock.now() + SLOW_START_S
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(do)
-            await wait_or_deadline(done, self._clock, self._clock.now() + SLOW_START_S)
-            if not done.is_set():
-                try:
-                    await self._write_status(pod, memory, self._observe(pod, memory))
-                except SourceUnavailable:
-                    _logger.info("Cannot tell about a slow start, the start goes on", extra={"pod": pod.name})
+            tasks.start_soon(tell)
+            await self._do(pod, memory, steps)
+            patience.cancel()  # the wait only: a write that has begun is ended before another one begins
 
     async def _do(self, pod: PodView, memory: PodMemory, steps: Sequence[Action]) -> None:
         for step in steps:
