@@ -7,6 +7,7 @@ comes late. A run whose container's name nobody knows is kept in memory only; th
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -43,7 +44,7 @@ class RunBook:
         self._logs = logs
         self._changed = changed
         self._wall_clock = wall_clock
-        self._turns: WeakValueDictionary[RunKey, anyio.Lock] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[RunKey, asyncio.Lock] = WeakValueDictionary()
         with_logs = {info.key.uid for info in logs.rings() if isinstance(info.key, AttemptKey)}
         self._leftover = with_logs - {str(uid) for uid in runs.pods()}
         """Pods that left nothing but a log: the last life ended between the ledger and the rings."""
@@ -179,8 +180,11 @@ class RunBook:
         if is_told:
             self._changed(PodUid(told.uid))
 
-    def _turn(self, run: RunKey) -> anyio.Lock:
-        return self._turns.setdefault(run, anyio.Lock(fast_acquire=True))
+    def _turn(self, run: RunKey) -> asyncio.Lock:
+        turn = self._turns.get(run)
+        if turn is None:
+            turn = self._turns[run] = asyncio.Lock()  # free, it costs no turn of the loop and no search for it
+        return turn
 
     async def _durably(self, write: Callable[[], Awaitable[None]]) -> None:
         """What has happened cannot be refused: try until the ledger takes it."""

@@ -36,7 +36,8 @@ class Reservations:
 
     def release(self, uid: PodUid) -> None:
         """Idempotent."""
-        self._sum -= self._held.pop(uid, Amounts())
+        if uid in self._held:
+            self._sum -= self._held.pop(uid)
 
     def check(self, pod: PodView, allocatable: Mapping[str, Any]) -> None:
         """Raise AdmissionRejected when pod does not fit beside those that are held. One that is held fits."""
