@@ -36,8 +36,8 @@ def job_script(request: StartWorkload) -> bytes:
     directory = quoted(request.working_dir) if request.working_dir else '"$HOME"'
     lines = [f"cd -- {directory} || exit {CANNOT_CHANGE_DIRECTORY}"]
     # env, not export: it takes names that no shell would. It would take a program with `=` in its name for a variable, too.
-    program = ("sh", "-c", 'exec "$0" "$@"', *argv) if "=" in argv[0] or argv[0].startswith("-") else argv
-    lines.append(" ".join(["exec", "env", *map(quoted, request.env), *map(quoted, program)]))
+    program = ("sh", "-c", '"$0" "$@"', *argv) if "=" in argv[0] else argv
+    lines.append(" ".join(["exec env --", *map(quoted, request.env), *map(quoted, program)]))
     script = "\n".join([*lines, ""]).encode("utf-8", "surrogateescape")
     if len(script) > MAX_SCRIPT_BYTES:
         raise LocalProtocolError(f"command and environment of {len(script)} bytes exceed {MAX_SCRIPT_BYTES}")
