@@ -60,6 +60,8 @@ class Target:
         self.directory = folder / "state" / "dev"
         self.spool_bytes = spool_bytes
         self.slots = slots
+        self.umask = -1
+        """Of the login; -1: this process's."""
         self.path = os.environ["PATH"]
         if shell == "busybox":
             busybox = shutil.which("busybox")
@@ -113,6 +115,7 @@ class Session:
             stderr=subprocess.DEVNULL,
             env={"PATH": self.target.path, "HOME": str(self.target.home), "LANG": "C.UTF-8"},
             start_new_session=True,
+            umask=self.target.umask,
         )
         assert self.shell.stdout is not None
         os.set_blocking(self.shell.stdout.fileno(), False)

@@ -85,6 +85,16 @@ def test_a_job_is_not_deaf_to_interrupts(tmp_path: Path) -> None:
         assert gateway.end_of().signal == signal.SIGINT
 
 
+def test_a_job_has_the_umask_of_the_login_and_the_wrapper_lets_nobody_else_read(machine: Target) -> None:
+    machine.umask = 0o027
+    with session(machine) as gateway:
+        gateway.join()
+        gateway.start("sh", "-c", "umask")
+        gateway.end_of()
+        assert gateway.lines() == [b"0027"]
+        assert all(path.stat().st_mode & 0o077 == 0 for path in (machine.directory, *machine.directory.rglob("*")))
+
+
 def test_a_giant_line_ends_no_job_and_is_told(machine: Target) -> None:
     with session(machine) as gateway:
         gateway.join()

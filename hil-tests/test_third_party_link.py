@@ -61,7 +61,9 @@ def checked(file: Path, path: str) -> subprocess.CompletedProcess[str]:
 def test_check_config_lists_it_and_checks_its_options(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "gateway.yaml"
     without = checked(file, "/run/console")
-    assert without.stderr.startswith("devices[0].link.unix: no such link is installed; there are: rfc2217, serial, simulated, socket, usb")
+    assert without.stderr.startswith(
+        "devices[0].link.unix: no such link is installed; there are: rfc2217, serial, simulated, socket, ssh, usb"
+    )
 
     monkeypatch.setenv("PYTHONPATH", str(package))
     listed = checked(file, "/run/console")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -97,6 +98,25 @@ def refusal(text: str) -> str:
 def test_what_is_installed_is_known_by_name_and_package() -> None:
     assert {"serial", "simulated"} <= {offer.name for offer in drivers.links() if offer.package == f"wirelet {VERSION}"}
     assert ("framed", f"wirelet {VERSION}") in [(offer.name, offer.package) for offer in drivers.protocols()]
+
+
+def test_asyncssh_is_loaded_for_a_device_behind_sshd_only_and_where_it_is_missing_the_extra_is_named() -> None:
+    program = """
+import sys
+from gateway.config import parse
+from gateway.errors import ConfigError
+text = "node: {name: x}\\nclasses: [{name: c}]\\ndevices: [{name: d, class: c, link: %s}]"
+parse(text % "{simulated: {}}")
+print("asyncssh" in sys.modules)
+sys.modules["asyncssh"] = None
+try:
+    parse(text % "{ssh: {host: h, user: u, agent: env, knownHosts: k}}")
+except ConfigError as error:
+    print(error)
+"""
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said[0] == "False"
+    assert said[1].endswith("; pip install 'wirelet[ssh]'")
 
 
 def test_a_driver_is_not_imported_before_a_configuration_names_it(install: Install) -> None:

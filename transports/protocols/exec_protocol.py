@@ -216,10 +216,10 @@ class ExecProtocol:
         version = hashlib.sha256(self._wrapper).hexdigest()[:12]
         answer = f"printf '\\n. {nonce} %s 0.00 %s\\n'"
         return (
-            f"umask 077; d={self._directory}; w=$d/wrapper-{version}; "
-            f'if mkdir -p "$d" && {{ [ -s "$w" ] || {{ {answer} 0 send; '
+            f"d={self._directory}; w=$d/wrapper-{version}; "
+            f'if (umask 077; mkdir -p "$d" && {{ [ -s "$w" ] || {{ {answer} 0 send; '
             'while IFS= read -r l && [ "$l" != \'#end\' ]; do printf \'%s\\n\' "$l"; done >"$w.$$"; '
-            f'[ "$(($(wc -c <"$w.$$")))" -eq {len(self._wrapper) - len(b"#end") - 1} ] && mv -f "$w.$$" "$w"; }}; }}; '
+            f'[ "$(($(wc -c <"$w.$$")))" -eq {len(self._wrapper) - len(b"#end") - 1} ] && mv -f "$w.$$" "$w"; }}; }}); '
             f'then exec sh "$w" serve "$d" {nonce}; else {answer} 5 "cannot write to $d"; exit 1; fi\n'
         ).encode("utf-8", "surrogateescape")
 

@@ -7,6 +7,7 @@
 # The position of a byte in the row of log files is its offset for ever: names count from 10^15, so that they sort. The ADR tells the rest:
 # docs/adr/0012-ssh-jobs-through-a-wrapper-on-the-target.md. Loops use builtins only; a fork costs a small target a millisecond or more.
 
+mask=$(umask) # jobs have that of the login
 umask 077
 zero=1000000000000000
 me=$0
@@ -263,10 +264,13 @@ start() { # WID GEN SLOT TAG LINES, then the lines of the script
     mkdir "$run" 2>/dev/null && target=$run/job
   fi
   count=0 written=0
-  while [ $count -lt "$5" ] && IFS= read -r line; do
-    printf '%s\n' "$line" || written=1
-    count=$((count + 1))
-  done >"$target"
+  {
+    echo "umask $mask"
+    while [ $count -lt "$5" ] && IFS= read -r line; do
+      printf '%s\n' "$line" || written=1
+      count=$((count + 1))
+    done
+  } >"$target"
   if [ -n "$others" ]; then answer 8 "$others is still there"; return; fi
   if [ -n "$is_new" ]; then
     look_at_end
