@@ -22,7 +22,7 @@ from gateway.config import Configuration
 from gateway.devices.fleet import Fleet
 from gateway.devices.ledger import Ledger, LedgerFailed
 from gateway.directories import Directories
-from gateway.endpoint import AttemptLogs, BoardLogs, DeviceRows, SourcePods
+from gateway.endpoint import AttemptLogs, BoardLogs, DeviceDesk, DeviceRows, SourcePods
 from gateway.errors import ConfigError
 from gateway.kubelet.exposition import Family
 from gateway.kubelet.listeners import listen_tcp, listen_unix
@@ -95,7 +95,7 @@ class Gateway:
         self._controller = PodController(source, sink, self.fleet.workloads, node_addresses=addresses, node_object=node_object)
         vitals = GatewayVitals(self.configuration, self.fleet, self.logs, pods, self.answers, families)
         routes = kubelet_routes(pods, logs, vitals)
-        local = Endpoint((*routes, *local_routes(pods, DeviceRows(self.fleet), events, device_logs)))
+        local = Endpoint((*routes, *local_routes(pods, DeviceRows(self.fleet), events, device_logs, DeviceDesk(self.fleet))))
         socket = await listen_unix(self._directories.socket)
         try:
             async with anyio.create_task_group() as tasks:

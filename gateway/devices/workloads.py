@@ -96,6 +96,7 @@ class DeviceWorkloads:
             attempts=self._book.runs.attempts(uid),
             devices=devices,
             connected=not absent,
+            lent=bool(absent) and all(board.borrower for board in absent),
             restarting=bool(absent) and all(board.is_restarting(now) for board in absent),
             connection_changes_at=min(changes, default=None),
         )
@@ -185,6 +186,8 @@ class DeviceWorkloads:
     def _request(board: Board, pod: PodIdentity, container: str, gen: int, program: Program) -> StartWorkload:
         if board.dirt is not None:
             raise StartRefused("DeviceDirty", f"device {board.name}: {board.dirt.why}")
+        if board.borrower:
+            raise StartRefused("DeviceLent", f"device {board.name} is lent to another program")
         if not board.is_ready or board.inventory is None:
             reason = "DeviceRestarting" if board.is_restarting(anyio.current_time()) else "DeviceDisconnected"
             raise StartRefused(reason, f"device {board.name} is not connected: {board.told_problem or 'no session'}")

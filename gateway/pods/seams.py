@@ -70,6 +70,8 @@ class PodObservation:
     """Not connected, but its devices leave in this way when they restart, and may be back in a moment."""
     connection_changes_at: float | None = None
     """Loop time at which one of the two will be different, if no device comes back before."""
+    lent: bool = False
+    """Not connected, because another program of a person has the port of each device that is absent."""
 
 
 class StartRefused(Exception):
