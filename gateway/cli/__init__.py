@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "reset": ("gateway.cli.care", "reset a device"),
     "power": ("gateway.cli.care", "cycle a device's power"),
     "udev": ("gateway.cli.udev", "rules for ports: install, uninstall, check"),
+    "doctor": ("gateway.cli.doctor", "look for what keeps the ports of a configuration from working"),
     "check-config": ("gateway.cli.check_config", "check a configuration file"),
 }
 _NEEDS_TRANSPORTS: Final = ("run", "simulate", "check-config")
