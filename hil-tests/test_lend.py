@@ -154,3 +154,22 @@ def test_reset_and_power_run_the_hooks_of_the_class(workbench: Workbench, tmp_pa
     assert (failed.returncode, failed.stderr) == (1, "wirelet power: hook power.cycle of board ended with 7: no relay answers\n")
     log = gateway.cli("logs", "device/board").splitlines()
     assert log[-2:] == ["wirelet: hook reset has run", "wirelet: hook power.cycle of board ended with 7: no relay answers"]
+
+
+def test_a_watch_shows_a_device_come_and_go(workbench: Workbench, tmp_path: Path) -> None:
+    boards = workbench.boards(1)
+    (tmp_path / "pods").mkdir()
+    configuration = {"node": {"name": "desk"}, "classes": [{"name": "sim"}], "devices": [device("board", "sim", boards.links[0])]}
+    gateway = workbench.gateway(configuration, "--standalone", "--manifests", str(tmp_path / "pods"))
+    gateway.process.wait_for(lambda: "Ready" in gateway.cli("get", "devices"), "the board")
+    argv = [*WIRELET, "get", "devices", "-w"]
+    with subprocess.Popen(argv, env=gateway.cli_env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as watch:
+        assert watch.stdout is not None
+        states = (line.split()[3] for line in watch.stdout)
+        assert [next(states), next(states)] == ["STATE", "Ready"]
+        boards.unplug()
+        assert next(states) == "Disconnected"
+        boards.plug()
+        assert any(state == "Ready" for state in states)
+        watch.send_signal(signal.SIGINT)
+    assert watch.returncode == 130

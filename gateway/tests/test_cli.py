@@ -19,6 +19,7 @@ import pytest
 
 from gateway.cli import COMMANDS, main
 from gateway.cli.client import socket_path
+from gateway.cli.get import Row, changed
 from gateway.cli.guard import clash_of_transports
 from gateway.cli.table import age, age_since, aligned
 from gateway.config import parse
@@ -100,6 +101,25 @@ def wirelet(gateway: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 
 Run = Callable[..., tuple[int, str, str]]
+
+
+def test_a_watch_tells_what_is_new_other_and_gone_and_nothing_else() -> None:
+    before: list[Row] = [
+        {"name": "a", "status": "Running", "lastSeen": 1},
+        {"name": "b", "status": "Running"},
+        {"name": "c", "status": "Running"},
+    ]
+    now: list[Row] = [
+        {"name": "a", "status": "Running", "lastSeen": 2},
+        {"name": "b", "status": "Failed"},
+        {"name": "d", "status": "Pending"},
+    ]
+    assert [(row["name"], row["status"]) for row in changed(before, now)] == [("b", "Failed"), ("d", "Pending"), ("c", "Gone")]
+    assert changed(now, now) == []
+
+
+def test_a_watch_is_not_for_ports(wirelet: Run) -> None:
+    assert wirelet("get", "devices", "--all", "-w") == (2, "", "wirelet get: --watch is not for --all\n")
 
 
 def test_a_lent_port_is_in_the_commands_environment_and_arguments(wirelet: Run, tmp_path: Path) -> None:
