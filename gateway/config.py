@@ -13,8 +13,9 @@ from typing import Any, Final, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from gateway.config_links import ConfiguredLink, LinkDefaults, Protocol, with_defaults
+from gateway.config_links import ConfiguredLink, LinkDefaults, with_defaults
 from gateway.config_problems import Section, path_of, problems_of
+from gateway.config_protocols import ConfiguredProtocol
 from gateway.config_values import (
     Address,
     Argv,
@@ -98,8 +99,8 @@ class HooksSection(Section):
 
 class ClassSection(Section):
     name: Name
-    protocol: Protocol = "framed"
-    """The name of the driver."""
+    protocol: ConfiguredProtocol = Field(default="framed", validate_default=True)
+    """The name of the driver, which says what may stand below it: transports.driver."""
     slots: int = Field(default=1, ge=1, le=MAX_SLOTS)
     """Workloads at once on each device."""
     shared: bool = False

@@ -7,7 +7,7 @@ wrong with a package is told once, with the package's name and the reason. It kn
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
@@ -44,14 +44,14 @@ def protocols() -> list[Offer]:
 @functools.cache
 def link(name: str) -> LinkDriver[Any]:
     """The link driver of that name, loaded now if it was not. Raises DriverUnavailable."""
-    made: LinkDriver[Any] = _load(LINKS_GROUP, "link", name, ("opener", "bytes_per_s", "port"), _wrong_options)
+    made: LinkDriver[Any] = _load(LINKS_GROUP, "link", name, ("opener", "bytes_per_s", "port"))
     return made
 
 
 @functools.cache
-def protocol(name: str) -> ProtocolDriver:
+def protocol(name: str) -> ProtocolDriver[Any]:
     """The protocol driver of that name, loaded now if it was not. Raises DriverUnavailable."""
-    made: ProtocolDriver = _load(PROTOCOLS_GROUP, "protocol", name, ("protocol",), lambda driver: None)
+    made: ProtocolDriver[Any] = _load(PROTOCOLS_GROUP, "protocol", name, ("protocol",))
     return made
 
 
@@ -75,7 +75,7 @@ def _package(entry: EntryPoint) -> str:
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else "a package without metadata"
 
 
-def _load(group: str, kind: str, name: str, methods: tuple[str, ...], wrong: Callable[[Any], str | None]) -> Any:
+def _load(group: str, kind: str, name: str, methods: tuple[str, ...]) -> Any:
     entries = _installed(group).get(name, ())
     if not entries:
         there = ", ".join(_installed(group)) or "none"
@@ -88,7 +88,7 @@ def _load(group: str, kind: str, name: str, methods: tuple[str, ...], wrong: Cal
     except Exception as error:  # whatever a foreign module does when it is imported, it is a line of this report and not our end
         raise DriverUnavailable(f"the package {_package(entry)} cannot be loaded: {_reason(error)}{_hint(entry, error)}") from error
     missing = [method for method in methods if not callable(getattr(made, method, None))]
-    problem = f"{entry.value} has no {', '.join(missing)}" if missing else wrong(made)
+    problem = f"{entry.value} has no {', '.join(missing)}" if missing else _wrong_options(made)
     if problem is not None:
         raise DriverUnavailable(f"the package {_package(entry)} offers no {kind} driver: {problem}")
     return made

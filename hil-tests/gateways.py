@@ -123,9 +123,16 @@ class Gateway:
 
     def metrics(self) -> Scrape:
         """What `/metrics` says on the local socket."""
+        return parse(self._get("/metrics"))
+
+    def pods(self) -> list[dict[str, Any]]:
+        """The pods as objects, with their status."""
+        return list(json.loads(self._get("/pods"))["items"])
+
+    def _get(self, path: str) -> str:
         with contextlib.closing(_LocalConnection(self.socket)) as connection:
-            connection.request("GET", "/metrics")
-            return parse(connection.getresponse().read().decode())
+            connection.request("GET", path)
+            return connection.getresponse().read().decode()
 
     @property
     def cli_env(self) -> dict[str, str]:

@@ -11,12 +11,14 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final, NoReturn
 
 import pytest
 from control_plane import NotBuilt, find_binaries
 from guest.image import NotBuilt as GuestNotBuilt
 from guest.image import find_image
+from sshd import SHIPPED_CONFIG, SSHD
 
 OWN_MOUNTS: Final = ("unshare", "--map-root-user", "--mount")
 """Runs a program that may mount what nobody else sees."""
@@ -49,6 +51,12 @@ def _root() -> str | None:
     return None if os.geteuid() == 0 else "not root"
 
 
+def _sshd() -> str | None:
+    """OpenSSH's server, and Debian's configuration for it."""
+    absent = [str(path) for path in (Path(SSHD), SHIPPED_CONFIG) if not path.exists()]
+    return f"openssh-server is not installed: no {', '.join(absent)}" if absent else None
+
+
 def _tmpfs() -> str | None:
     """A file system of one's own in a mount namespace: root may, and others where user namespaces are allowed."""
     try:
@@ -70,8 +78,10 @@ def _umockdev() -> str | None:
 PROBES: Final[Mapping[str, Probe]] = {
     "cluster": _cluster,
     "kubectl": _cluster,
+    "busybox": _program("busybox"),
     "ser2net": _program("ser2net"),
     "socat": _program("socat"),
+    "sshd": _sshd,
     "root": _root,
     "guest": _guest,
     "tmpfs": _tmpfs,

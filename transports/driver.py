@@ -6,7 +6,7 @@ A package offers a driver as an entry point, and pip installs it beside wirelet:
     tcp = "wirelet_tcp:TcpDriver"            # devices[].link.tcp
 
     [project.entry-points."wirelet.protocols"]
-    scpi = "wirelet_scpi:ScpiDriver"         # classes[].protocol: scpi
+    scpi = "wirelet_scpi:ScpiDriver"         # classes[].protocol: scpi, or scpi: {...}
 
 The entry point names a class, which is called once without arguments, and only if a configuration names the driver. Wirelet's own drivers
 come by the same way. Whatever a driver imports is part of what `check-config` tries, so a library that is missing is told there.
@@ -102,9 +102,19 @@ class LinkDriver(Protocol[Options]):
         ...
 
 
-class ProtocolDriver(Protocol):
-    """A kind of protocol; its name is the class's `protocol`."""
+@dataclass(frozen=True, slots=True)
+class NoOptions:
+    """Of a driver with nothing to choose."""
 
-    def protocol(self, checkpoint: Checkpoint | None, device: DeviceFacts, session: SessionFacts) -> DeviceProtocol:
+
+class ProtocolDriver(Protocol[Options]):
+    """A kind of protocol; its name is the class's `protocol`, or the one key below it."""
+
+    @property
+    def options(self) -> type[Options]:
+        """As LinkDriver.options. They hold for every device of a class."""
+        ...
+
+    def protocol(self, options: Options, checkpoint: Checkpoint | None, device: DeviceFacts, session: SessionFacts) -> DeviceProtocol:
         """The core of one configured device, which goes on from checkpoint."""
         ...

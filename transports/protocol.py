@@ -338,6 +338,8 @@ class StartWorkload:
     tag: bytes = b""
     tty: bool = False
     stdin: bool = False
+    working_dir: str = ""
+    """Empty for where the device starts programs."""
 
 
 @dataclass(frozen=True, slots=True)

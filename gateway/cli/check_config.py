@@ -40,7 +40,7 @@ def _installed(configuration: Configuration) -> str:
     from gateway import drivers
 
     links = Counter(device.link.driver for device in configuration.devices)
-    protocols = Counter(configuration.class_of(device).protocol for device in configuration.devices)
+    protocols = Counter(configuration.class_of(device).protocol.driver for device in configuration.devices)
     rows = [
         [f"{kind}/{offer.name}", offer.package, str(used[offer.name])]
         for kind, offers, used in (("link", drivers.links(), links), ("protocol", drivers.protocols(), protocols))

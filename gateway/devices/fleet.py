@@ -171,7 +171,7 @@ class Fleet:
             rng=random.Random(self._rng.getrandbits(64)),
             refuses=functools.partial(self.events.refuses, section.name),
         )
-        protocol = drivers.protocol(class_section.protocol).protocol(saved, facts, session)
+        protocol = drivers.protocol(class_section.protocol.driver).protocol(class_section.protocol.options, saved, facts, session)
         pausing = protocol if isinstance(protocol, PausingProtocol) else None
         device = Device(
             section.name,

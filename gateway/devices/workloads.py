@@ -200,6 +200,7 @@ class DeviceWorkloads:
             tag=workload_tag(pod.uid, container),
             tty=program.tty,
             stdin=program.stdin,
+            working_dir=program.working_dir,
         )
 
     async def _intend(self, board: Board, intent: Entry) -> None:

@@ -105,7 +105,7 @@ CONTAINER_FIELDS: Final[Mapping[str, Support | Refused]] = {
     "tty": _YES,
     "volumeDevices": _NO_FILES,
     "volumeMounts": _YES,  # judged one by one: see volumes.py
-    "workingDir": Refused("a device has no directories"),
+    "workingDir": _YES,  # judged by the device's protocol, which may know no directories
 }
 
 

@@ -27,6 +27,7 @@ class Program:
     env: tuple[tuple[str, str], ...] = ()
     tty: bool = False
     stdin: bool = False
+    working_dir: str = ""
 
 
 class AttemptState(enum.Enum):

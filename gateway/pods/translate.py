@@ -31,7 +31,7 @@ def translate(pod: PodView, container: ContainerView, references: References, no
         raise TranslationError(f"{container.path}.image", "the image names the program to run and is empty")
     env = resolve_env(pod, container, references, node)
     argv = tuple(expand(str(word), env) for word in (*container.command, *container.args))
-    return Program(container.image, argv, tuple(env.items()), tty=container.tty, stdin=container.stdin)
+    return Program(container.image, argv, tuple(env.items()), tty=container.tty, stdin=container.stdin, working_dir=container.working_dir)
 
 
 def claims_of(pod: PodView) -> Claims:

@@ -51,6 +51,10 @@ class ContainerView:
         return self.object.get("args") or ()
 
     @property
+    def working_dir(self) -> str:
+        return str(self.object.get("workingDir") or "")
+
+    @property
     def env(self) -> Sequence[JsonObject]:
         return self.object.get("env") or ()
 

@@ -18,6 +18,7 @@ from transports.serial_options import SerialOptions
 from transports.simulated.driver import SimulatedOptions
 
 LINKS: Final = ", ".join(offer.name for offer in drivers.links())
+PROTOCOLS: Final = ", ".join(offer.name for offer in drivers.protocols())
 GOOD = """
 apiVersion: wirelet.dev/v1alpha1
 kind: GatewayConfiguration
@@ -157,7 +158,7 @@ def test_a_bad_key_is_named_with_what_is_allowed(old: str, new: str, message: st
         ),
         (
             "classes: [{name: c, protocol: scpi}]",
-            "classes[0].protocol: no such protocol is installed; there are: framed; pip install the package that brings it",
+            f"classes[0].protocol: no such protocol is installed; there are: {PROTOCOLS}; pip install the package that brings it",
         ),
     ],
 )

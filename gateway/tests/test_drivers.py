@@ -10,7 +10,7 @@ from typing import Final
 import anyio
 import pytest
 
-from gateway import config_links, drivers
+from gateway import config_options, drivers
 from gateway.cli import main
 from gateway.config import parse, published
 from gateway.errors import ConfigError
@@ -57,7 +57,7 @@ class Driver:
 
 
 def _forget() -> None:
-    for cached in (drivers._installed, drivers.link, drivers.protocol, config_links._link_section):
+    for cached in (drivers._installed, drivers.link, drivers.protocol, config_options._choice):
         cached.cache_clear()
 
 
@@ -96,7 +96,7 @@ def refusal(text: str) -> str:
 
 def test_what_is_installed_is_known_by_name_and_package() -> None:
     assert {"serial", "simulated"} <= {offer.name for offer in drivers.links() if offer.package == f"wirelet {VERSION}"}
-    assert [(offer.name, offer.package) for offer in drivers.protocols()] == [("framed", f"wirelet {VERSION}")]
+    assert ("framed", f"wirelet {VERSION}") in [(offer.name, offer.package) for offer in drivers.protocols()]
 
 
 def test_a_driver_is_not_imported_before_a_configuration_names_it(install: Install) -> None:
@@ -206,21 +206,59 @@ def test_check_config_lists_what_is_installed_and_used(install: Install, tmp_pat
 
 
 PROTOCOL: Final = """
+from dataclasses import dataclass
+from transports.driver import DurationS
 from transports.tests.line_protocol import LineProtocol
 
+@dataclass(frozen=True)
+class Options:
+    greeting: str
+    ping_every: DurationS = DurationS(1.0)
+
 class Driver:
-    def protocol(self, checkpoint, device, session):
+    options = Options
+    def protocol(self, options, checkpoint, device, session):
         assert (checkpoint, device.name, device.class_name, device.slots) == (None, "d", "c", 2)
-        assert session.line_bytes_per_s == 960
-        return LineProtocol(ping_s=session.keepalive_s)
+        assert (session.line_bytes_per_s, options.greeting) == (960, "who?")
+        return LineProtocol(ping_s=options.ping_every)
 """
+
+
+@pytest.mark.parametrize(
+    ("protocol", "message"),
+    [
+        ("lines", "lines.greeting: is required"),
+        ("{lines: {}}", "lines.greeting: is required"),
+        ("{lines: {greeting: a, pingEvery: 5}}", "lines.pingEvery: must be a duration such as 10s, 500ms or 2m, not 5"),
+        ("{lines: {greeting: a, colour: red}}", "lines.colour: unknown key; allowed here: greeting, pingEvery"),
+        ("{frames: {}}", "frames: no such protocol is installed; there are: {NAMES}; pip install the package that brings it"),
+    ],
+)
+def test_a_bad_option_of_a_protocol_is_named_with_its_class(install: Install, protocol: str, message: str) -> None:
+    install("wire-lines", "[wirelet.protocols]\nlines = wire_lines:Driver\n", "wire_lines", PROTOCOL)
+    names = ", ".join(offer.name for offer in drivers.protocols())
+    assert refusal(f"node: {{name: x}}\nclasses: [{{name: c, protocol: {protocol}}}]") == (
+        f"classes[0].protocol.{message.replace('{NAMES}', names)}"
+    )
+
+
+@pytest.mark.parametrize(("protocol", "message"), [("{}", "needs exactly one of: "), ("[framed]", "must be the name of a protocol, or ")])
+def test_a_protocol_is_one_name(protocol: str, message: str) -> None:
+    assert refusal(f"node: {{name: x}}\nclasses: [{{name: c, protocol: {protocol}}}]").startswith(f"classes[0].protocol: {message}")
+
+
+def test_options_of_a_protocol_are_told_with_every_default(install: Install) -> None:
+    install("wire-lines", "[wirelet.protocols]\nlines = wire_lines:Driver\n", "wire_lines", PROTOCOL)
+    told = published(parse("node: {name: x}\nclasses: [{name: c, protocol: {lines: {greeting: a}}}, {name: d}]"))
+    assert [section["protocol"] for section in told["classes"]] == [{"lines": {"greeting": "a", "pingEvery": "1s"}}, "framed"]
 
 
 async def test_a_device_speaks_the_protocol_of_a_package(install: Install, tmp_path: Path) -> None:
     install("wire-lines", "[wirelet.protocols]\nlines = wire_lines:Driver\n", "wire_lines", PROTOCOL)
     device = PtyEnd()
     link = f"{{serial: {{path: {device.path}, baud: 9600}}}}"
-    desk = Bench(tmp_path, parse(with_link(link).replace("name: c}", "name: c, protocol: lines, slots: 2, keepalive: 100ms}")))
+    class_ = "name: c, slots: 2, protocol: {lines: {greeting: 'who?', pingEvery: 100ms}}}"
+    desk = Bench(tmp_path, parse(with_link(link).replace("name: c}", class_)))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(desk.fleet.run)
         assert await device.receive() == b"who?\n"

@@ -82,6 +82,7 @@ def test_command_and_args_become_one_argv_expanded_with_the_containers_env() -> 
         "env": [{"name": "GREETING", "value": "hello"}, {"name": "WHO", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
         "tty": True,
         "stdin": True,
+        "workingDir": "/srv",
     }
     assert program_of({"containers": [container]}) == Program(
         "lab/blink:1.2",
@@ -89,6 +90,7 @@ def test_command_and_args_become_one_argv_expanded_with_the_containers_env() -> 
         (("GREETING", "hello"), ("WHO", "p")),
         tty=True,
         stdin=True,
+        working_dir="/srv",
     )
 
 
@@ -113,7 +115,6 @@ def test_what_a_device_cannot_honour_is_refused_with_its_path(change: dict[str, 
 @pytest.mark.parametrize(
     ("change", "key"),
     [
-        ({"workingDir": "/tmp"}, "workingDir"),
         ({"readinessProbe": {"exec": {"command": ["true"]}}}, "readinessProbe"),
         ({"lifecycle": {"preStop": {"sleep": {"seconds": 1}}}}, "lifecycle"),
         ({"restartPolicy": "Always"}, "restartPolicy"),

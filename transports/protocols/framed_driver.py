@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transports.driver import DeviceFacts, SessionFacts
+from transports.driver import DeviceFacts, NoOptions, SessionFacts
 from transports.protocol import Checkpoint, DeviceProtocol
 from transports.protocols.framed import FramedProtocol
 
@@ -10,7 +10,9 @@ from transports.protocols.framed import FramedProtocol
 class FramedDriver:
     """See transports.driver.ProtocolDriver."""
 
-    def protocol(self, checkpoint: Checkpoint | None, device: DeviceFacts, session: SessionFacts) -> DeviceProtocol:
+    options = NoOptions
+
+    def protocol(self, options: NoOptions, checkpoint: Checkpoint | None, device: DeviceFacts, session: SessionFacts) -> DeviceProtocol:
         return FramedProtocol(
             checkpoint,
             gateway_id=session.gateway_id,

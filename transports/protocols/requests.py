@@ -80,7 +80,10 @@ class RequestTable:
 
 
 def to_message(request: Request) -> tuple[Method, Body]:
+    """Raises LocalProtocolError for what the wire cannot say."""
     match request:
+        case StartWorkload(working_dir=directory) if directory:
+            raise LocalProtocolError(f"workingDir {directory}: a device that speaks frames has no directories")
         case StartWorkload():
             flags = (StartFlag.TTY if request.tty else 0) | (StartFlag.STDIN if request.stdin else 0)
             start = messages.Start(request.wid, request.gen, request.program, request.args, request.env, tag=request.tag, flags=int(flags))

@@ -396,6 +396,12 @@ def test_start_that_is_too_big_is_refused_with_both_sizes_before_a_byte_is_sent(
     assert len(rig.heard_by_device) == sent
 
 
+def test_a_working_directory_is_refused_before_a_byte_is_sent() -> None:
+    rig = ready_rig(config=CONFIG)
+    with pytest.raises(LocalProtocolError, match="workingDir /srv: a device that speaks frames has no directories"):
+        rig.gateway.core.request(StartWorkload(1, 1, "hello", working_dir="/srv"), rig.now)
+
+
 def test_request_without_a_session_says_so() -> None:
     gateway = Gateway()
     with pytest.raises(SessionLost):

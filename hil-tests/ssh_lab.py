@@ -1,0 +1,100 @@
+"""A gateway without a cluster, and a machine with sshd that it runs pods on: pods are files in a folder."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from os import killpg
+from pathlib import Path
+from typing import Any, Final
+
+from gateways import Gateway
+from sshd import Sshd
+from workbench import Workbench
+
+WAIT_S: Final = 60.0
+LOOK_S: Final = 0.1
+DEVICE: Final = "rack"
+
+
+class SshLab:
+    """gateway: `wirelet run --standalone`. What jobs leave on the machine is in folder and ends with close()."""
+
+    def __init__(self, folder: Path, workbench: Workbench, sshd: Sshd) -> None:
+        self.sshd = sshd
+        self.directory = folder / "target"
+        self.pods = folder / "pods"
+        self.pods.mkdir()
+        self._workbench = workbench
+        self.gateway: Gateway
+
+    def set_up(self, *, slots: int = 4, link: Mapping[str, object] | None = None, wait: bool = True) -> None:
+        self.gateway = self._workbench.gateway(
+            {
+                "node": {"name": "x"},
+                "classes": [exec_class("sbc", self.directory, slots)],
+                "devices": [{"name": DEVICE, "class": "sbc", "link": self.sshd.link(**(link or {}))}],
+            },
+            "--standalone",
+            "--manifests",
+            str(self.pods),
+        )
+        if wait:
+            self.wait(lambda: self.device()["state"] == "Ready", "the machine to be ready")
+
+    def close(self) -> None:
+        end_jobs(self.directory)
+
+    def run(self, name: str, *command: str, restart: str = "Never", **container: Any) -> None:
+        main = {"name": "main", "image": "host", "command": list(command), **container}
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name},
+            "spec": {"restartPolicy": restart, "terminationGracePeriodSeconds": 5, "containers": [main]},
+        }
+        (self.pods / f"{name}.json").write_text(json.dumps(pod))
+
+    def delete(self, name: str) -> None:
+        (self.pods / f"{name}.json").unlink()
+
+    def pod(self, name: str) -> dict[str, Any] | None:
+        return next((pod for pod in self.gateway.pods() if pod["metadata"]["name"] == name), None)
+
+    def device(self) -> dict[str, Any]:
+        (found,) = json.loads(self.gateway.cli("get", "devices", "-o", "json"))["items"]
+        return dict(found)
+
+    def logs(self, name: str) -> list[str]:
+        return self.gateway.run_cli("logs", name).stdout.splitlines()
+
+    def wait(self, met: Callable[[], Any], what: str, timeout_s: float = WAIT_S) -> Any:
+        deadline = time.monotonic() + timeout_s
+        while not (value := met()):
+            assert time.monotonic() < deadline, f"{what}: not within {timeout_s:g} s"
+            time.sleep(LOOK_S)
+        return value
+
+    def wait_for_end(self, name: str) -> dict[str, Any]:
+        """The terminated state of its container."""
+
+        def ended() -> Any:
+            pod = self.pod(name)
+            statuses = (pod or {}).get("status", {}).get("containerStatuses") or [{}]
+            return statuses[0].get("state", {}).get("terminated")
+
+        return dict(self.wait(ended, f"the end of {name}"))
+
+
+def exec_class(name: str, directory: Path, slots: int) -> dict[str, Any]:
+    return {"name": name, "protocol": {"exec": {"directory": str(directory)}}, "slots": slots, "shared": True}
+
+
+def end_jobs(directory: Path) -> None:
+    """Everything that a wrapper started there."""
+    for file in (*directory.glob("*/run.*/job.process"), *directory.glob("*/run.*/supervisor"), *directory.glob("*/s*er")):
+        with suppress(FileNotFoundError, ProcessLookupError, PermissionError, ValueError, IndexError):
+            killpg(int(file.read_text().split()[0]), signal.SIGKILL)
