@@ -127,6 +127,12 @@ class Gateway:
             connection.request("GET", "/metrics")
             return parse(connection.getresponse().read().decode())
 
+    def pods(self) -> list[dict[str, Any]]:
+        """The pods with their statuses, as `/pods` on the local socket tells them."""
+        with contextlib.closing(_LocalConnection(self.socket)) as connection:
+            connection.request("GET", "/pods")
+            return list(json.loads(connection.getresponse().read())["items"])
+
     @property
     def cli_env(self) -> dict[str, str]:
         return {**os.environ, "WIRELET_SOCKET": str(self.socket)}

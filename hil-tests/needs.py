@@ -68,6 +68,7 @@ def _umockdev() -> str | None:
 
 
 PROBES: Final[Mapping[str, Probe]] = {
+    "busybox": _program("busybox"),
     "cluster": _cluster,
     "kubectl": _cluster,
     "ser2net": _program("ser2net"),

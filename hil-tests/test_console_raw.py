@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from console_lab import ConsoleDesk, ConsoleLab
 from control_plane import ControlPlane
-from gateways import Gateway, device
-from lab import Lab, condition, container
+from lab import condition, container
 from pod_lab import terminated
 from raw_port import RawPort
 from workbench import Workbench
@@ -24,7 +22,6 @@ ZTEST = {
     "panic": ["ZEPHYR FATAL ERROR"],
 }
 BOOT = b"*** Booting Zephyr OS build v3.7.0 ***\r\nRunning TESTSUITE calc\r\n"
-WAIT_S = 20.0
 
 
 @pytest.fixture
@@ -37,89 +34,31 @@ def port(tmp_path: Path) -> Iterator[RawPort]:
 
 
 def test_a_console_is_heard_before_any_pod_and_nothing_is_sent(workbench: Workbench, tmp_path: Path, port: RawPort) -> None:
-    (tmp_path / "pods").mkdir()
-    gateway = workbench.gateway(
-        {
-            "node": {"name": "desk"},
-            "classes": [{"name": "board", "shared": True, "protocol": {"console": ZTEST}}],
-            "devices": [device("board-a", "board", port.link)],
-        },
-        "--standalone",
-        "--manifests",
-        str(tmp_path / "pods"),
-    )
-    wait(gateway, lambda: "Ready" in gateway.cli("get", "devices"), "the console to be open")
+    desk = ConsoleDesk(workbench, tmp_path, port.link, **ZTEST)
     port.send(b"power on\r\n" + BOOT)
-    wait(gateway, lambda: "TESTSUITE" in gateway.cli("logs", "device/board-a"), "its text")
+    desk.wait(lambda: "TESTSUITE" in desk.device_log, "its text")
 
-    put(tmp_path, "first", {})
-    wait(gateway, lambda: "first" in gateway.cli("get", "pods"), "the pod")
-    wait(gateway, lambda: "Running" in gateway.cli("get", "pods"), "the pod to run")
+    desk.put("first")
+    desk.wait_for("first", "Running")
     port.send(b"PASS - test_a\r\nPROJECT EXECUTION FAILED\r\n")
-    wait(gateway, lambda: "Error" in gateway.cli("get", "pods"), "the verdict")
-    assert gateway.cli("logs", "first") == "PASS - test_a\nPROJECT EXECUTION FAILED\n"
+    desk.wait_for("first", "Error")
+    assert desk.log("first") == "PASS - test_a\nPROJECT EXECUTION FAILED\n"
 
-    put(tmp_path, "second", {"wirelet.dev/log-from": "boot"})
-    wait(gateway, lambda: gateway.cli("get", "pods").count("Error") == 2, "the verdict of the boot before")
+    desk.put("second", {"wirelet.dev/log-from": "boot"})
+    desk.wait_for("second", "Error")
     whole = [line.decode() for line in BOOT.splitlines()]
-    assert gateway.cli("logs", "second").splitlines() == [*whole, "PASS - test_a", "PROJECT EXECUTION FAILED"]
-    assert gateway.cli("logs", "device/board-a").splitlines() == ["power on", *whole, "PASS - test_a", "PROJECT EXECUTION FAILED"]
+    assert desk.log("second").splitlines() == [*whole, "PASS - test_a", "PROJECT EXECUTION FAILED"]
+    assert desk.device_log.splitlines() == ["power on", *whole, "PASS - test_a", "PROJECT EXECUTION FAILED"]
     assert bytes(port.received) == b""
-
-
-def put(folder: Path, name: str, annotations: dict[str, str]) -> None:
-    manifest = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "annotations": annotations},
-        "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "tests"}]},
-    }
-    (folder / "pods" / f"{name}.yaml").write_text(json.dumps(manifest))
-
-
-def wait(gateway: Gateway, met: Any, what: str) -> None:
-    gateway.process.wait_for(lambda: bool(met()), what, timeout_s=WAIT_S)
 
 
 # -- with the real control plane
 
 
-class ConsoleLab(Lab):
-    """One board, whose console is the test's."""
-
-    def begin(self, port: RawPort, **options: Any) -> None:
-        configuration = self.configuration(boards=0, slots=1, shared=False)
-        configuration["classes"] = [{"name": self.class_name, "protocol": {"console": options}}]
-        configuration["devices"] = [device("board-0", self.class_name, port.link)]
-        self.gateway = self._workbench.gateway(configuration, wait=False)
-        self.wait_for_node(lambda node: node["status"].get("allocatable", {}).get(self.resource) == "1")
-
-    def logs(self, pod: str) -> list[str]:
-        return self.kubectl("logs", pod).splitlines()
-
-    def pod_of_job(self, name: str) -> str:
-        found = self.wait(lambda: [pod for pod in self.pods() if pod["metadata"]["labels"].get("job-name") == name], f"a pod of {name}")
-        return str(found[0]["metadata"]["name"])
-
-    def job(self, name: str, **annotations: str) -> None:
-        template = self.pod_manifest("x", "tests", request=True, restartPolicy="Never", metadata={"annotations": annotations})
-        del template["spec"]["containers"][0]["args"]
-        metadata = {"annotations": annotations}
-        spec = {"backoffLimit": 0, "template": {"metadata": metadata, "spec": template["spec"]}}
-        job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": self.namespace}, "spec": spec}
-        self.kubectl("create", "-f", "-", stdin=job)
-
-    def wait_for_job(self, name: str, kind: str) -> None:
-        self.wait(lambda: condition(self.object_of("job", name), kind).get("status") == "True", f"job {name} {kind}", timeout_s=60)
-
-    def object_of(self, kind: str, name: str) -> dict[str, Any]:
-        return dict(json.loads(self.kubectl("get", kind, name, "-o", "json")))
-
-
 @pytest.fixture
 def lab(control_plane: ControlPlane, workbench: Workbench, namespace: str, port: RawPort) -> Iterator[ConsoleLab]:
     made = ConsoleLab(control_plane, workbench, namespace)
-    made.begin(port, **ZTEST)
+    made.begin(port.link, **ZTEST)
     yield made
     made.close()
 

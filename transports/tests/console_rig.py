@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from transports.console_driver import make_profile
+from transports.console_options import ConsoleOptions
 from transports.protocol import (
     DEVICE_SLOT,
     Answered,
@@ -25,18 +26,9 @@ from transports.protocol import (
     WorkloadStatus,
 )
 from transports.protocols.console.core import ConsoleProtocol, profile_state
-from transports.protocols.console.options import ConsoleOptions
-from transports.protocols.console.profile import Profile
-from transports.protocols.console.raw import RawProfile
 
 E = TypeVar("E")
 STEP_S = 0.001
-
-MakeProfile = Callable[[ConsoleOptions, str], Profile]
-
-
-def raw(options: ConsoleOptions, state: str) -> Profile:
-    return RawProfile()
 
 
 @dataclass
@@ -44,7 +36,6 @@ class Rig:
     """up() first. Everything that the core sent is in sent, everything that it told in events."""
 
     options: ConsoleOptions = field(default_factory=ConsoleOptions)
-    make: MakeProfile = raw
     checkpoint: Checkpoint | None = None
     seed: int = 1
     now: float = 100.0
@@ -52,8 +43,9 @@ class Rig:
     sent: bytes = b""
 
     def __post_init__(self) -> None:
-        profile = self.make(self.options, profile_state(self.checkpoint))
-        self.core = ConsoleProtocol(self.checkpoint, profile=profile, marks=self.options.marks, rng=random.Random(self.seed))
+        rng = random.Random(self.seed)
+        profile = make_profile(self.options, profile_state(self.checkpoint, self.options.profile), rng)
+        self.core = ConsoleProtocol(self.checkpoint, profile=profile, marks=self.options.marks, rng=rng)
 
     def up(self) -> Rig:
         self.core.link_up(self.now)
@@ -140,4 +132,4 @@ class Rig:
 
     def killed(self, **changes: Any) -> Rig:
         """The gateway was killed after it had stored everything: another process begins with the last checkpoint."""
-        return Rig(self.options, self.make, self.last(Output).checkpoint, seed=self.seed + 1, now=self.now + 10, **changes)
+        return Rig(self.options, self.last(Output).checkpoint, seed=self.seed + 1, now=self.now + 10, **changes)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from transports.console_options import ConsoleOptions
 from transports.driver import BadOption
 from transports.protocols.console.lines import MAX_LINE_BYTES
-from transports.protocols.console.options import ConsoleOptions
 from transports.protocols.console.pattern import MAX_PATTERN_CHARACTERS, Pattern, without_colours
 
 

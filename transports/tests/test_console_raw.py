@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.logs.checkpoint import MAX_TAIL_BYTES
+from transports.console_options import ConsoleOptions
 from transports.errors import SessionLost
 from transports.protocol import (
     DEVICE_SLOT,
@@ -28,7 +29,6 @@ from transports.protocol import (
     WorkloadState,
 )
 from transports.protocols.console.core import DUMP_S, DUMP_SILENCE_S, SILENCE_S
-from transports.protocols.console.options import ConsoleOptions
 from transports.tests.console_rig import Rig
 from transports.wire.numbers import Code
 
@@ -261,7 +261,15 @@ def test_an_exit_is_told_again_until_somebody_lets_it_go() -> None:
 
 
 @pytest.mark.parametrize(
-    "tail", [b"", b"\x93\xce", b"console1 nonsense", b"console1 [1,2]\n", b'console1 [null,"",[[1]],0,[false,null,""]]\n']
+    "tail",
+    [
+        b"",
+        b"\x93\xce",
+        b"console1 raw nonsense",
+        b"console1 raw [1,2]\n",
+        b"console1 shell [null]\n",
+        b'console1 raw [null,"",[[1]],0,[false,null,""]]\n',
+    ],
 )
 def test_another_protocols_checkpoint_is_no_memory(tail: bytes) -> None:
     rig = Rig(checkpoint=Checkpoint(5, 6, 1000, tail)).up().hear(b"x\n")

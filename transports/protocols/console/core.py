@@ -67,7 +67,7 @@ class ConsoleProtocol:
         self._profile = profile
         self._marks = marks
         self._rng = rng
-        known = unpack(checkpoint)
+        known = unpack(checkpoint, profile.name)
         self._memory, half = known or (Memory(), b"")
         is_known = checkpoint is not None and known is not None
         self._boot_id = checkpoint.boot_id if checkpoint and is_known else self._new_id()
@@ -369,7 +369,7 @@ class ConsoleProtocol:
         uptime_ms = _uptime_ms(now)
         if self._memory.run is not None:
             self._memory = replace(self._memory, profile=self._profile.state)
-        checkpoint = Checkpoint(self._boot_id, self._epoch, self._offset, self._memory.pack(half))
+        checkpoint = Checkpoint(self._boot_id, self._epoch, self._offset, self._memory.pack(self._profile.name, half))
         self._events.append(Output(self._epoch, tuple(self._items), checkpoint, ClockSample(uptime_ms, now)))
         self._items, self._is_untold, self._told_half = [], False, half
 
@@ -377,9 +377,9 @@ class ConsoleProtocol:
         return self._rng.randint(1, _MAX_ID)
 
 
-def profile_state(checkpoint: Checkpoint | None) -> str:
-    """What the profile of an earlier process left in checkpoint; empty without a run."""
-    known = unpack(checkpoint)
+def profile_state(checkpoint: Checkpoint | None, name: str) -> str:
+    """What the profile of that name left in checkpoint in an earlier process; empty without a run."""
+    known = unpack(checkpoint, name)
     return known[0].profile if known is not None else ""
 
 

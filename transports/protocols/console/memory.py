@@ -16,8 +16,6 @@ MAX_EXITS: Final = 3
 MAX_MESSAGE_CHARACTERS: Final = 80
 """Of a line that ended a run: all of them together must fit the checkpoint."""
 
-_MARK: Final = b"console1 "
-
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -39,7 +37,8 @@ class Memory:
     """Where in the log this boot began."""
     verdict: Verdict = Verdict()
 
-    def pack(self, half: bytes) -> bytes:
+    def pack(self, name: str, half: bytes) -> bytes:
+        """For a profile of that name."""
         verdict = self.verdict
         document = [
             None if self.run is None else _written(self.run),
@@ -48,7 +47,7 @@ class Memory:
             self.boot_off,
             [verdict.is_ready, verdict.exit_code, verdict.message],
         ]
-        return _MARK + json.dumps(document, separators=(",", ":")).encode() + b"\n" + half
+        return _mark(name) + json.dumps(document, separators=(",", ":")).encode() + b"\n" + half
 
     def with_exit(self, status: WorkloadStatus) -> Memory:
         """The run has ended so; the oldest end is forgotten when there are too many."""
@@ -58,11 +57,11 @@ class Memory:
         return replace(self, exits=tuple(status for status in self.exits if status.wid != wid))
 
 
-def unpack(checkpoint: Checkpoint | None) -> tuple[Memory, bytes] | None:
-    """(memory, unfinished line), or None: nobody remembers, or another protocol had the device before."""
-    if checkpoint is None or not checkpoint.tail.startswith(_MARK):
+def unpack(checkpoint: Checkpoint | None, name: str) -> tuple[Memory, bytes] | None:
+    """(memory, unfinished line), or None: nobody remembers, or another protocol or profile had the device before."""
+    if checkpoint is None or not checkpoint.tail.startswith(_mark(name)):
         return None
-    document, _, half = checkpoint.tail.removeprefix(_MARK).partition(b"\n")
+    document, _, half = checkpoint.tail.removeprefix(_mark(name)).partition(b"\n")
     try:
         run, profile, exits, boot_off, (is_ready, exit_code, message) = json.loads(document)
         read = tuple(_read(status) for status in exits)
@@ -76,6 +75,10 @@ def short(text: bytes | str) -> str:
     characters = text.decode("ascii", "replace") if isinstance(text, bytes) else text
     plain = "".join(character if " " <= character <= "~" and character not in '"\\' else "?" for character in characters.strip())
     return plain if len(plain) <= MAX_MESSAGE_CHARACTERS else f"{plain[: MAX_MESSAGE_CHARACTERS - 3]}..."
+
+
+def _mark(name: str) -> bytes:
+    return f"console1 {name} ".encode()
 
 
 def _written(status: WorkloadStatus) -> list[Any]:

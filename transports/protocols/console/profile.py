@@ -55,6 +55,11 @@ Act = Log | Send | Begin | Refuse | End
 
 
 class Profile(Protocol):
+    @property
+    def name(self) -> str:
+        """What the configuration calls it: another profile's state means nothing to it."""
+        ...
+
     def feed(self, data: bytes, now: float) -> Sequence[Act]:
         """Bytes of the console, cut anywhere. Each of them is logged, or is a part of the profile's own conversation."""
         ...

@@ -12,6 +12,7 @@ from transports.wire.numbers import Code
 class RawProfile:
     """See transports.protocols.console.profile.Profile."""
 
+    name = "raw"
     state = ""
 
     def feed(self, data: bytes, now: float) -> Sequence[Act]:
