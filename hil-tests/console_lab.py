@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import time
-from collections.abc import Callable, Mapping
+import tty
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ class ConsoleDesk:
     """`wirelet run --standalone`: the console is device/board-a."""
 
     def __init__(self, workbench: Workbench, folder: Path, port: Path, **options: Any) -> None:
+        self._port = port
         self._pods = folder / "pods"
         self._pods.mkdir()
         configuration = {
@@ -70,6 +74,20 @@ class ConsoleDesk:
     @property
     def device_log(self) -> str:
         return self.gateway.cli("logs", "device/board-a")
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[Callable[[], bytes]]:
+        """In the gateway's place: what the port has said so far."""
+        fd, heard = os.open(self._port, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK), bytearray()
+        tty.setraw(fd)
+
+        def hear() -> bytes:
+            with contextlib.suppress(BlockingIOError):
+                heard.extend(os.read(fd, 4096))
+            return bytes(heard)
+
+        yield hear
+        os.close(fd)
 
     def wait_without_gateway(self, met: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + WAIT_S

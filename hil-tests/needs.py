@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final, NoReturn
 
 import pytest
@@ -20,6 +21,8 @@ from guest.image import find_image
 
 OWN_MOUNTS: Final = ("unshare", "--map-root-user", "--mount")
 """Runs a program that may mount what nobody else sees."""
+
+MICROBIT_FIRMWARE: Final = Path("/usr/share/firmware-microbit-micropython/firmware.hex")
 
 Probe = Callable[[], str | None]
 """Returns why it is missing, or None."""
@@ -43,6 +46,12 @@ def _guest() -> str | None:
     except GuestNotBuilt as missing:
         return str(missing)
     return None
+
+
+def _microbit() -> str | None:
+    if shutil.which("qemu-system-arm") is None:
+        return "qemu-system-arm is not installed"
+    return None if MICROBIT_FIRMWARE.exists() else f"{MICROBIT_FIRMWARE} is not there: install firmware-microbit-micropython"
 
 
 def _root() -> str | None:
@@ -73,6 +82,7 @@ PROBES: Final[Mapping[str, Probe]] = {
     "kubectl": _cluster,
     "ser2net": _program("ser2net"),
     "socat": _program("socat"),
+    "microbit": _microbit,
     "root": _root,
     "guest": _guest,
     "tmpfs": _tmpfs,

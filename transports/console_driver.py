@@ -9,6 +9,7 @@ from transports.console_options import ConsoleOptions
 from transports.driver import DeviceFacts, SessionFacts
 from transports.protocol import Checkpoint, DeviceProtocol
 from transports.protocols.console.core import ConsoleProtocol, profile_state
+from transports.protocols.console.micropython import MicroPythonProfile
 from transports.protocols.console.profile import Profile
 from transports.protocols.console.raw import RawProfile
 from transports.protocols.console.shell import ShellProfile
@@ -35,5 +36,7 @@ def make_profile(options: ConsoleOptions, state: str, rng: random.Random) -> Pro
         case "shell":
             steps = [step.step() for step in options.login]
             return ShellProfile(options.prompts, steps, options.start_deadline, rng, state)
+        case "micropython":
+            return MicroPythonProfile(options.start_deadline, rng, state)
         case _:
             assert_never(options.profile)

@@ -48,7 +48,7 @@ class LoginOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsoleOptions:
-    profile: Literal["raw", "shell"] = "raw"
+    profile: Literal["raw", "shell", "micropython"] = "raw"
     ready: tuple[str, ...] = ()
     """Patterns (docs/reference/configuration.md) of a line with which the run is ready; without any it is ready at once."""
     ok: tuple[str, ...] = ()
@@ -68,8 +68,8 @@ class ConsoleOptions:
     def __post_init__(self) -> None:
         for mark in Mark:
             _compile(mark.value, getattr(self, mark.value))
-        if self.profile == "raw" and self.login:
-            raise BadOption("login", "is for profile shell: nothing is sent to a raw console")
+        if self.profile != "shell" and self.login:
+            raise BadOption("login", "is for profile shell")
         if self.profile != "raw" and (self.ok or self.fail):
             raise BadOption("ok" if self.ok else "fail", "is for profile raw: the exit code of a command says how it went")
         if not self.prompts or not all(self.prompts):

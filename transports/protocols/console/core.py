@@ -45,7 +45,7 @@ from transports.protocol import (
 from transports.protocols.console.lines import Line, LineCutter
 from transports.protocols.console.marks import Mark, Marks
 from transports.protocols.console.memory import Memory, Verdict, short, unpack
-from transports.protocols.console.profile import Act, Begin, End, Log, Profile, Refuse, Send
+from transports.protocols.console.profile import Act, Begin, End, Log, Profile, Refuse, Restarted, Send
 from transports.wire.numbers import Code
 
 SILENCE_S: Final = 0.1
@@ -221,6 +221,8 @@ class ConsoleProtocol:
                 case End():
                     self._log_lines(self._cutter.end(), now)
                     self._end(act, now)
+                case Restarted():
+                    self._reboot(now)
                 case _:
                     assert_never(act)
 

@@ -51,7 +51,12 @@ class End:
     message: str = ""
 
 
-Act = Log | Send | Begin | Refuse | End
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """The device has restarted: the run has ended, and nobody can say how."""
+
+
+Act = Log | Send | Begin | Refuse | End | Restarted
 
 
 class Profile(Protocol):
