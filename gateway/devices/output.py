@@ -8,7 +8,7 @@ event loop.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
@@ -20,8 +20,11 @@ from gateway.logs.checkpoint import CheckpointFile, SavedCheckpoint
 from gateway.logs.record import Entry, GapCause, Stream, gap_entry, text_entries
 from gateway.logs.record import Gap as LogGap
 from gateway.logs.store import AttemptKey, DeviceKey, LogStore
-from transports.protocol import DEVICE_SLOT, Checkpoint, ClockSample, Gap, Lines, Output, Record, RecordKind
+from transports.protocol import DEVICE_SLOT, Checkpoint, ClockSample, Gap, GapReason, Lines, Output, Record, RecordKind
 from transports.wire.lines import split_lines
+
+MAX_COPIED_BYTES: Final = 256 * 1024
+"""Of the boot before a run: many boots' worth, and some milliseconds on the loop."""
 
 _STREAMS: Final = {
     RecordKind.STDOUT: (Stream.STDOUT, False),
@@ -137,6 +140,8 @@ class DeviceOutput:
     def _sort_record(self, record: Record, epoch: int, stamp_ns: int, batches: dict[RingKey, list[Entry | Block]]) -> None:
         if record.start is not None:
             self.attribution.learn(record.slot, record.offset, Run(*record.start))
+            if record.log_from is not None:
+                self._copy_own(Run(*record.start), record.log_from, epoch)
             return
         if record.lost is not None:
             records, size_bytes, reason = record.lost
@@ -170,7 +175,8 @@ class DeviceOutput:
         stamp_ns = max(self._boot_ns(), self._last_stamp_ns)
         since_ns = self._last_stamp_ns or stamp_ns
         # Nobody knows how much an epoch still held that ended unread; why it ended is known.
-        cause = GapCause.DEVICE_RESTARTED if gap.end is None else _cause(gap.reason)
+        is_unread = gap.end is None and gap.reason == GapReason.UNKNOWN
+        cause = GapCause.DEVICE_RESTARTED if is_unread else _cause(gap.reason)
         self.gaps[cause] += 1
         if gap.end is None:
             entry = gap_entry(LogGap(gap.records, None, cause, since_ns, stamp_ns))
@@ -181,6 +187,30 @@ class DeviceOutput:
         self._last_stamp_ns = stamp_ns
         for key in self._keys(run for run in self._runs.live_on(self._device) if _may_miss(run, epoch, gap)):
             batches.setdefault(key, []).append(entry)
+        if cause is GapCause.NOBODY_READING and entry not in (own := batches.setdefault(self._own, [])):
+            own.append(entry)  # such a device's own log has everything
+
+    def _copy_own(self, run: Run, begin: int, epoch: int) -> None:
+        """What the device's own log has from offset begin on is the beginning of a run's."""
+        entry = self._runs.of_run((self._device, run.wid, run.gen))
+        log = self._logs.find(self._own)
+        if entry is None or log is None or log.ring is None:
+            return
+        ring = log.ring
+        wanted, size_bytes, is_wanted, is_cut = deque[Entry](), 0, False, False
+        for number, each in enumerate(ring.entries()):
+            is_beyond = each.epoch == epoch and isinstance(each, Entry) and each.offset_end > begin
+            is_cut = is_cut or (is_beyond and number == 0 and ring.dropped_records > 0)
+            is_wanted = is_wanted or is_beyond
+            if is_wanted and isinstance(each, Entry):
+                wanted.append(each)
+                size_bytes += len(each.data)
+            while size_bytes > MAX_COPIED_BYTES:
+                is_cut, size_bytes = True, size_bytes - len(wanted.popleft().data)
+        if is_cut:
+            wanted.appendleft(gap_entry(LogGap(None, None, GapCause.LOG_FULL, wanted[0].stamp_ns, wanted[0].stamp_ns)))
+        if wanted:
+            self._logs.append(_key(entry), wanted)
 
     def _keys(self, runs: Iterable[RunEntry]) -> list[RingKey]:
         return [_key(run) for run in runs] or [self._own]

@@ -148,7 +148,7 @@ class DeviceWorkloads:
         place = self._place(pod.uid, container, claims)
         board = self._boards[place.device]
         await self._wait_for_list(board)
-        request = self._request(board, pod, container, gen, program)
+        request = self._request(board, pod, container, gen, program, from_boot=claims.from_boot)
         self._book.limit_logs(pod.uid, claims.log_bytes)
         intent = self._book.runs.get(pod.uid, container, gen) or _intent(pod, container, gen, place, request.wid)
         await self._intend(board, intent)
@@ -183,7 +183,7 @@ class DeviceWorkloads:
                 await board.changed.wait()
 
     @staticmethod
-    def _request(board: Board, pod: PodIdentity, container: str, gen: int, program: Program) -> StartWorkload:
+    def _request(board: Board, pod: PodIdentity, container: str, gen: int, program: Program, *, from_boot: bool) -> StartWorkload:
         if board.dirt is not None:
             raise StartRefused("DeviceDirty", f"device {board.name}: {board.dirt.why}")
         if board.borrower:
@@ -201,6 +201,7 @@ class DeviceWorkloads:
             tty=program.tty,
             stdin=program.stdin,
             working_dir=program.working_dir,
+            from_boot=from_boot,
         )
 
     async def _intend(self, board: Board, intent: Entry) -> None:

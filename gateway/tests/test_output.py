@@ -11,13 +11,14 @@ import pytest
 
 from gateway.devices.attribution import Run
 from gateway.devices.ledger import Entry
-from gateway.devices.output import DeviceOutput
+from gateway.devices.output import MAX_COPIED_BYTES, DeviceOutput
 from gateway.devices.runs import Runs
 from gateway.logs.block import Block
 from gateway.logs.checkpoint import CheckpointFile, SavedCheckpoint
 from gateway.logs.clock import SystemClock
 from gateway.logs.reader import LogOptions, read
 from gateway.logs.record import Entry as LogEntry
+from gateway.logs.record import GapCause
 from gateway.logs.store import AttemptKey, DeviceKey, LogKey, LogStore
 from transports.protocol import Checkpoint, ClockSample, Gap, GapReason, Item, Lines, Output, Record, RecordKind
 from transports.wire.offsets import MAX_OFFSET
@@ -301,3 +302,53 @@ async def test_wild_numbers_of_a_device_are_stored_like_any(desk: Desk, uptime_m
     desk.store(Record(0, 10, uptime_ms, 0, RecordKind.STDOUT, b"when?"), wild, Gap(10, far, None, reason), end=far)
     assert "when?" in await desk.log(MAIN)
     assert desk.output.stored == far
+
+
+# -- consoles: the device's own log has everything, and a run's may begin with it
+
+
+def console_line(offset: int, data: bytes) -> list[Record]:
+    return [Record(offset, offset + 10, 9_000, slot, RecordKind.STDOUT, data) for slot in (31, 0)]
+
+
+def start_record(offset: int, log_from: int) -> Record:
+    return Record(offset, offset, 9_000, 0, RecordKind.SYSTEM, start=(7, 1), log_from=log_from)
+
+
+def own_line(offset: int, data: bytes) -> Record:
+    return Record(offset, offset + 10, 9_000, 31, RecordKind.STDOUT, data)
+
+
+async def test_a_run_s_log_may_begin_with_what_the_device_logged_before_it(desk: Desk) -> None:
+    desk.store(own_line(0, b"old"), own_line(10, b"boot"), own_line(20, b"banner"), end=30)
+    desk.output.text(b"hook has run\n")
+    desk.store(own_line(30, b"up"), end=40)
+    desk.store(start_record(40, 10), *console_line(40, b"mine"), end=50)
+    assert await desk.log(MAIN) == "boot\nbanner\nhook has run\nup\nmine\n"
+    assert await desk.log(DeviceKey("board")) == "old\nboot\nbanner\nhook has run\nup\nmine\n"
+
+
+async def test_of_a_long_boot_the_newest_part_is_taken_and_the_rest_named(desk: Desk) -> None:
+    long = b"x" * (MAX_COPIED_BYTES // 10)
+    for number in range(12):
+        desk.store(own_line(number * 10, long), end=number * 10 + 10)
+    desk.store(start_record(120, 0), end=120)
+    told = (await desk.log(MAIN)).splitlines()
+    assert told[0].startswith("--- wirelet gap: unknown size, log full,")
+    assert len(told) == 11
+
+
+async def test_what_nobody_read_is_named_in_the_run_s_log_and_the_device_s(desk: Desk) -> None:
+    desk.store(Record(0, 0, 9_000, 0, RecordKind.SYSTEM, start=(7, 1)), *console_line(0, b"a"), end=10)
+    desk.store(Gap(10, None, None, GapReason.NOBODY_READING), *console_line(10, b"b"), end=20)
+    for key in (MAIN, DeviceKey("board")):
+        before, gap, after = (await desk.log(key)).splitlines()
+        assert (before, after) == ("a", "b")
+        assert gap.startswith("--- wirelet gap: unknown size, nobody was reading,")
+    assert desk.output.gaps == {GapCause.NOBODY_READING: 1}
+
+
+async def test_what_nobody_read_without_a_run_is_named_once(desk: Desk) -> None:
+    desk.runs.forget("u1")
+    desk.store(Gap(0, None, None, GapReason.NOBODY_READING), end=0)
+    assert (await desk.log(DeviceKey("board"))).count("nobody was reading") == 1

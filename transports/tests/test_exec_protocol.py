@@ -1,4 +1,4 @@
-"""The gateway's side of a target, by its words: a wrapper that answers as it is told to; hil-tests/test_exec_wrapper.py has the real one."""
+"""The gateway's side of a target, by its words: a wrapper that answers as it is told; hil-tests/test_exec_wrapper.py has the real one."""
 
 from __future__ import annotations
 
