@@ -45,7 +45,7 @@ WRAPPER: Final = resources.files("transports.protocols").joinpath("exec_wrapper.
 DEADLINE_S: Final = 20.0
 APPLETS: Final = (
     *("sh", "cat", "dd", "echo", "env", "false", "grep", "head", "kill", "mkdir", "mkfifo", "mv", "printf", "rm", "seq"),
-    *("setsid", "sleep", "tail", "true", "wc", "yes"),
+    *("setsid", "sleep", "tail", "tr", "true", "wc", "yes"),
 )
 """All that jobs and wrapper find on the busybox target: nothing of this machine's own."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from shell_target import DEADLINE_S, SHELLS, Target, session, target
 
-from transports.protocol import Gap, Joined, Listed, Reboot, RecordKind, RemoveWorkload, StartWorkload, StopWorkload, WorkloadState
+from transports.protocol import Gap, Joined, Listed, Reboot, Record, RecordKind, RemoveWorkload, StartWorkload, StopWorkload, WorkloadState
 from transports.wire.numbers import Code
 
 
@@ -73,6 +73,25 @@ def test_what_a_job_leaves_in_its_group_is_killed_and_what_left_it_does_not_hold
         gateway.start("sh", "-c", "sleep 1000 & setsid sleep 12 & echo done")
         assert gateway.end_of().exit_code == 0
         assert gateway.lines() == [b"done"]
+
+
+def test_a_job_is_not_deaf_to_interrupts(tmp_path: Path) -> None:
+    """As what a shell starts in the background is; busybox has no means against it."""
+    with target(tmp_path, "dash") as machine, session(machine) as gateway:
+        gateway.join()
+        gateway.start("sh", "-c", "echo up; exec sleep 1000")
+        gateway.wait(lambda: bool(gateway.lines()), "it is up")
+        gateway.request(StopWorkload(7, 1, grace_ms=10_000, signal=signal.SIGINT))
+        assert gateway.end_of().signal == signal.SIGINT
+
+
+def test_a_giant_line_ends_no_job_and_is_told(machine: Target) -> None:
+    with session(machine) as gateway:
+        gateway.join()
+        gateway.start("sh", "-c", "dd if=/dev/zero bs=1M count=12 2>/dev/null | tr '\\0' x; echo; echo next")
+        gateway.end_of()
+        assert [item for item in gateway.items if isinstance(item, Record) and item.lost is not None]
+        assert gateway.lines()[-1] == b"next"
 
 
 def until(met: Callable[[], bool], what: str) -> None:
@@ -256,7 +275,7 @@ def test_files_that_are_stored_elsewhere_are_removed(tmp_path: Path) -> None:
         gateway.wait(lambda: len(list(machine.directory.glob("log.*"))) <= 2, "the files to go")
 
 
-def test_long_lines_come_in_pieces_and_a_giant_one_is_told(machine: Target) -> None:
+def test_long_lines_come_in_pieces(machine: Target) -> None:
     with session(machine) as gateway:
         gateway.join()
         gateway.start("sh", "-c", "printf %10000d 7; echo; echo next")

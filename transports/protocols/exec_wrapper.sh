@@ -92,14 +92,14 @@ tag_lines() {
   return 0
 }
 
-# the same of descriptor 4; a line of some ten MB ends the reader and not the job, and is told
+# the same of descriptor 4; a line of some MB ends the reader and not the job, and is told
 tag() {
   LC_ALL=C
   trap 'kill "$reader" 2>/dev/null; exit' TERM
   while :; do
     (
       trap - TERM
-      ulimit -v 65536
+      ulimit -v 20480
       tag_lines "$1" "$2"
     ) <&4 2>/dev/null &
     reader=$!

@@ -1,4 +1,4 @@
-"""The gateway's side of a target, by its words: a wrapper that answers as it is told; hil-tests/test_exec_wrapper.py has the real one."""
+"""The gateway's side of a target, by its words: the test answers for the wrapper. The real one is in hil-tests/test_exec_wrapper.py."""
 
 from __future__ import annotations
 
@@ -114,6 +114,16 @@ def test_a_gateway_says_how_far_it_has_the_log_and_reads_on_there() -> None:
     words.core.stored(Checkpoint(0xBB, 0xEE, 513), words.now)
     words.answer()
     assert words.until_asked() == b"read 523 513\n"
+
+
+def test_half_a_line_of_another_connection_is_asked_for_again() -> None:
+    words = Words(Checkpoint(0xBB, 0xEE, 500))
+    words.join()
+    words.until_asked()
+    words.answer(b"o0 1.00 ha")
+    words.core.link_down(words.now)
+    words.join()
+    assert words.until_asked() == b"read 500 500\n"
 
 
 def test_another_boot_is_told() -> None:
