@@ -8,11 +8,12 @@ event loop.
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from gateway.devices.attribution import Attribution, Run
+from gateway.devices.device_log import DeviceLog
 from gateway.devices.ledger import Entry as RunEntry
 from gateway.devices.runs import Runs
 from gateway.logs.block import Block
@@ -22,9 +23,6 @@ from gateway.logs.record import Gap as LogGap
 from gateway.logs.store import AttemptKey, DeviceKey, LogStore
 from transports.protocol import DEVICE_SLOT, Checkpoint, ClockSample, Gap, GapReason, Lines, Output, Record, RecordKind
 from transports.wire.lines import split_lines
-
-MAX_COPIED_BYTES: Final = 256 * 1024
-"""Of the boot before a run: many boots' worth, and some milliseconds on the loop."""
 
 _STREAMS: Final = {
     RecordKind.STDOUT: (Stream.STDOUT, False),
@@ -67,6 +65,7 @@ class DeviceOutput:
         self.is_followed = False
         """Somebody was waiting for what was stored last: then it should not be late."""
         self._own = DeviceKey(device)
+        self._own_log = DeviceLog(logs, self._own)
         self._last_stamp_ns = 0
         self.gaps: Counter[GapCause] = Counter()
         """Losses declared in a log since the gateway began, for a metric."""
@@ -109,6 +108,8 @@ class DeviceOutput:
         self.is_followed = self._logs.served != served
         self._checkpoint.save(SavedCheckpoint(*output.checkpoint))
         self.stored = output.checkpoint.expected
+        if self._own in batches:
+            self._own_log.grew()
 
     def text(self, data: bytes, stamp_ns: int | None = None) -> None:
         """Console text beside frames, and the gateway's own notes: into the device's ring."""
@@ -193,24 +194,8 @@ class DeviceOutput:
     def _copy_own(self, run: Run, begin: int, epoch: int) -> None:
         """What the device's own log has from offset begin on is the beginning of a run's."""
         entry = self._runs.of_run((self._device, run.wid, run.gen))
-        log = self._logs.find(self._own)
-        if entry is None or log is None or log.ring is None:
-            return
-        ring = log.ring
-        wanted, size_bytes, is_wanted, is_cut = deque[Entry](), 0, False, False
-        for number, each in enumerate(ring.entries()):
-            is_beyond = each.epoch == epoch and isinstance(each, Entry) and each.offset_end > begin
-            is_cut = is_cut or (is_beyond and number == 0 and ring.dropped_records > 0)
-            is_wanted = is_wanted or is_beyond
-            if is_wanted and isinstance(each, Entry):
-                wanted.append(each)
-                size_bytes += len(each.data)
-            while size_bytes > MAX_COPIED_BYTES:
-                is_cut, size_bytes = True, size_bytes - len(wanted.popleft().data)
-        if is_cut:
-            wanted.appendleft(gap_entry(LogGap(None, None, GapCause.LOG_FULL, wanted[0].stamp_ns, wanted[0].stamp_ns)))
-        if wanted:
-            self._logs.append(_key(entry), wanted)
+        if entry is not None:
+            self._logs.append(_key(entry), self._own_log.since(begin, epoch))
 
     def _keys(self, runs: Iterable[RunEntry]) -> list[RingKey]:
         return [_key(run) for run in runs] or [self._own]

@@ -10,8 +10,9 @@ import anyio
 import pytest
 
 from gateway.devices.attribution import Run
+from gateway.devices.device_log import COPIED_BYTES, COPIED_PARTS
 from gateway.devices.ledger import Entry
-from gateway.devices.output import MAX_COPIED_BYTES, DeviceOutput
+from gateway.devices.output import DeviceOutput
 from gateway.devices.runs import Runs
 from gateway.logs.block import Block
 from gateway.logs.checkpoint import CheckpointFile, SavedCheckpoint
@@ -34,11 +35,18 @@ CLOCK = ClockSample(uptime_ms=10_000, now=990.0)
 
 
 class Desk:
-    def __init__(self, folder: Path) -> None:
-        self.logs = LogStore(folder / "logs", budget_bytes=1 << 20)
+    def __init__(self, folder: Path, budget_bytes: int = 1 << 20) -> None:
+        self.logs = LogStore(folder / "logs", budget_bytes=budget_bytes)
         self.checkpoint = CheckpointFile(folder / "checkpoint")
         self.runs = Runs([RUN])
-        self.output = DeviceOutput("board", self.logs, self.checkpoint, self.runs, clock_offset_ns=lambda: 0, boot_ns=lambda: NOW_NS)
+        self.output = self.new_output()
+
+    def new_output(self) -> DeviceOutput:
+        return DeviceOutput("board", self.logs, self.checkpoint, self.runs, clock_offset_ns=lambda: 0, boot_ns=lambda: NOW_NS)
+
+    def close(self) -> None:
+        self.logs.close()
+        self.checkpoint.close()
 
     def store(self, *items: Item, end: int, tail: bytes = b"") -> None:
         self.output.store(Output(5, items, Checkpoint(1, 5, end, tail), CLOCK))
@@ -52,8 +60,7 @@ class Desk:
 def desk(tmp_path: Path) -> Iterator[Desk]:
     made = Desk(tmp_path)
     yield made
-    made.logs.close()
-    made.checkpoint.close()
+    made.close()
 
 
 def line(offset: int, data: bytes, slot: int = 0) -> Record:
@@ -328,14 +335,20 @@ async def test_a_run_s_log_may_begin_with_what_the_device_logged_before_it(desk:
     assert await desk.log(DeviceKey("board")) == "old\nboot\nbanner\nhook has run\nup\nmine\n"
 
 
-async def test_of_a_long_boot_the_newest_part_is_taken_and_the_rest_named(desk: Desk) -> None:
-    long = b"x" * (MAX_COPIED_BYTES // 10)
-    for number in range(12):
-        desk.store(own_line(number * 10, long), end=number * 10 + 10)
-    desk.store(start_record(120, 0), end=120)
-    told = (await desk.log(MAIN)).splitlines()
-    assert told[0].startswith("--- wirelet gap: unknown size, log full,")
-    assert len(told) == 11
+@pytest.mark.parametrize("is_restarted", [False, True])
+async def test_of_a_long_boot_the_newest_part_is_taken_and_the_rest_named(tmp_path: Path, is_restarted: bool) -> None:
+    desk = Desk(tmp_path, budget_bytes=8 << 20)
+    lines = [f"{number:06d}".encode() * 20 for number in range(10_000)]
+    for number in range(0, len(lines), 10):
+        desk.store(*(own_line((number + each) * 10, lines[number + each]) for each in range(10)), end=number * 10 + 100)
+    if is_restarted:
+        desk.output = desk.new_output()
+    desk.store(start_record(len(lines) * 10, 0), end=len(lines) * 10)
+    gap, *told = (await desk.log(MAIN)).splitlines()
+    assert gap.startswith("--- wirelet gap: unknown size, log full,")
+    assert told == [line.decode() for line in lines[-len(told) :]]
+    assert COPIED_BYTES - COPIED_BYTES / COPIED_PARTS * 2 <= sum(map(len, told)) <= COPIED_BYTES
+    desk.close()
 
 
 async def test_what_nobody_read_is_named_in_the_run_s_log_and_the_device_s(desk: Desk) -> None:

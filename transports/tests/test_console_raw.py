@@ -150,6 +150,16 @@ def test_a_panic_ends_the_run_when_its_dump_is_over() -> None:
     assert rig.run_log.endswith("r0/a1: 00000000\n")
 
 
+def test_a_panic_whose_line_is_slow_is_one() -> None:
+    rig = Rig(TESTS).up()
+    rig.start()
+    rig.hear(b"ZEPHYR FATAL ERROR").wait(SILENCE_S + DUMP_SILENCE_S)
+    rig.remove()
+    rig.start(8)
+    rig.hear(b" 4\n").wait(DUMP_S)
+    assert [status.wid for status in rig.statuses] == [7]
+
+
 def test_a_panic_that_reboots_at_once_is_told_as_a_panic() -> None:
     rig = Rig(TESTS).up()
     rig.start()
@@ -276,6 +286,14 @@ def test_another_protocols_checkpoint_is_no_memory(tail: bytes) -> None:
     assert rig.last(Joined).new_boot
     assert rig.last(Joined).epoch != 6
     assert rig.last(Output).checkpoint.expected == 2
+
+
+def test_another_profile_remembers_nothing() -> None:
+    rig = Rig().up()
+    rig.start()
+    other = Rig(ConsoleOptions(profile="shell"), rig.last(Output).checkpoint, seed=2).up()
+    assert other.last(Joined).new_boot
+    assert other.last(Listed).workloads == ()
 
 
 def test_what_is_remembered_always_fits_the_checkpoint() -> None:

@@ -271,6 +271,13 @@ def test_a_login_where_the_run_was_is_its_end() -> None:
     assert "asks for a login" in status.message
 
 
+def test_a_board_that_was_reset_to_end_a_run_has_ended_it() -> None:
+    rig = up(ConsoleOptions(profile="shell", login=(LoginOptions(expect="login:", send="root"),))).begin()
+    rig.stop()
+    rig.hear(b"^CU-Boot 2024\r\nboard login: ").wait(SILENCE_S)
+    assert [status.reason for status in rig.statuses] == [ExitReason.LINK_LOSS]
+
+
 # -- options
 
 

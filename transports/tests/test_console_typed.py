@@ -49,6 +49,20 @@ def test_a_real_shell_gives_back_what_was_put_in(shell: list[str], args: list[st
     assert sorted(each for each in told[len(args) :] if each.startswith("W_")) == sorted(env)
 
 
+def output_of(shell: list[str], *argv: str) -> bytes:
+    return run(shell, list(argv), []).stdout.partition(mark("B", "12ab34cd") + b"\n")[2].rpartition(b"\n" + mark("E", "12ab34cd"))[0]
+
+
+@pytest.mark.parametrize("shell", THERE)
+def test_no_piece_is_taken_for_an_option(shell: list[str]) -> None:
+    assert output_of(shell, "printf", "%s", "x" + "-" * 1000) == b"x" + b"-" * 1000
+
+
+@pytest.mark.parametrize("shell", THERE)
+def test_line_ends_where_a_piece_ends_are_kept(shell: list[str]) -> None:
+    assert output_of(shell, "printf", "%s", "\n" * 500 + "end") == b"\n" * 500 + b"end"
+
+
 @pytest.mark.parametrize("shell", THERE)
 @pytest.mark.parametrize(
     ("argv", "status"), [(["true"], 0), (["sh", "-c", "exit 7"], 7), (["/no/such/program"], 127), (["sh", "-c", "kill -9 $$"], 137)]

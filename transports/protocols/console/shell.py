@@ -82,7 +82,7 @@ class ShellProfile:
         self._is_asked = False
         """The shell shall be asked for the status at the next prompt."""
         self._missed = False
-        """Bytes of the run were missed: a login may have come instead of the end."""
+        """Bytes of the run were missed."""
         self._silent_at: float | None = None
         self._ask_at: float | None = None
         """When a prompt in the midst of a run has stayed for LOST_S."""
@@ -246,8 +246,8 @@ class ShellProfile:
             self._held = b""
         if self._is_prompt():
             self._ask_at = now if self._is_asked else now + LOST_S
-        elif self._missed and self._login and self._login[0].expect.matches(without_colours(self._tail)):
-            acts.append(End(KILLED_CODE, ExitReason.LINK_LOSS, "the console asks for a login: the session has ended meanwhile"))
+        elif (self._missed or self._is_asked) and self._login and self._login[0].expect.matches(without_colours(self._tail)):
+            acts.append(End(KILLED_CODE, ExitReason.LINK_LOSS, "the console asks for a login: the session has ended"))
         return acts
 
     def _give_up(self) -> Sequence[Act]:

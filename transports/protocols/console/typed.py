@@ -15,8 +15,8 @@ MAX_SCRIPT_BYTES: Final = 16 * 1024
 TYPED_BYTES: Final = 400
 """Of the script in one line. A terminal takes 4096 bytes, busybox's line editor 1024."""
 
-_PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_./:,+@-")
-"""No blank, because a prompt has one: the echo of a typed line never looks like it. No digit: dash reads `\\0470` as one escape."""
+_PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:,+@")
+"""No blank, because a prompt has one: the echo of a typed line never looks like it. No dash, which would begin an option of printf."""
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MARK: Final = ("WIRELET-", "{kind}{nonce}")
 
