@@ -10,7 +10,6 @@ import os
 import random
 import selectors
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,8 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Final, TypeVar
+
+import remembered
 
 from transports.protocol import (
     Answered,
@@ -82,14 +83,6 @@ class Target:
             rng=random.Random(seed),
         )
 
-    def pids(self) -> list[int]:
-        """Everything that the wrapper started here and that still runs."""
-        found = []
-        for name in (*self.directory.glob("run.*/supervisor"), *self.directory.glob("run.*/job.process"), *self.directory.glob("s*er")):
-            with suppress(FileNotFoundError, ValueError, IndexError):
-                found.append(int(name.read_text().split()[0]))
-        return found
-
     def reboot(self) -> None:
         """Every process is gone; files stay, and so does the kernel here: that it is another boot is told by what the wrapper remembers."""
         self.clear()
@@ -97,10 +90,7 @@ class Target:
 
     def clear(self) -> None:
         """End all of it. A tagger is in its supervisor's group."""
-        for pid in self.pids():
-            for kill in (os.killpg, os.kill):
-                with suppress(ProcessLookupError):
-                    kill(pid, signal.SIGKILL)
+        remembered.end(self.directory)
 
 
 @dataclass

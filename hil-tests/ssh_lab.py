@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from os import killpg
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import remembered
 from gateways import Gateway
 from sshd import Sshd
 from workbench import Workbench
@@ -31,22 +29,25 @@ class SshLab:
         self._workbench = workbench
         self.gateway: Gateway
 
-    def set_up(self, *, slots: int = 4, link: Mapping[str, object] | None = None, wait: bool = True) -> None:
+    def set_up(self, *, slots: int = 4, devices: int = 1, wait: bool = True) -> None:
+        """devices on the one machine, each with a connection of its own."""
+        names = [DEVICE, *(f"{DEVICE}-{number}" for number in range(1, devices))]
         self.gateway = self._workbench.gateway(
             {
                 "node": {"name": "x"},
                 "classes": [exec_class("sbc", self.directory, slots)],
-                "devices": [{"name": DEVICE, "class": "sbc", "link": self.sshd.link(**(link or {}))}],
+                "devices": [{"name": name, "class": "sbc", "link": self.sshd.link()} for name in names],
             },
             "--standalone",
             "--manifests",
             str(self.pods),
         )
         if wait:
-            self.wait(lambda: self.device()["state"] == "Ready", "the machine to be ready")
+            self.wait(lambda: all(device["state"] == "Ready" for device in self.devices()), "the machine to be ready")
 
     def close(self) -> None:
-        end_jobs(self.directory)
+        for each in self.directory.glob("*"):
+            remembered.end(each)
 
     def run(self, name: str, *command: str, restart: str = "Never", **container: Any) -> None:
         main = {"name": "main", "image": "host", "command": list(command), **container}
@@ -65,8 +66,11 @@ class SshLab:
         return next((pod for pod in self.gateway.pods() if pod["metadata"]["name"] == name), None)
 
     def device(self) -> dict[str, Any]:
-        (found,) = json.loads(self.gateway.cli("get", "devices", "-o", "json"))["items"]
-        return dict(found)
+        (found,) = self.devices()
+        return found
+
+    def devices(self) -> list[dict[str, Any]]:
+        return list(json.loads(self.gateway.cli("get", "devices", "-o", "json"))["items"])
 
     def logs(self, name: str) -> list[str]:
         return self.gateway.run_cli("logs", name).stdout.splitlines()
@@ -91,10 +95,3 @@ class SshLab:
 
 def exec_class(name: str, directory: Path, slots: int) -> dict[str, Any]:
     return {"name": name, "protocol": {"exec": {"directory": str(directory)}}, "slots": slots, "shared": True}
-
-
-def end_jobs(directory: Path) -> None:
-    """Everything that a wrapper started there."""
-    for file in (*directory.glob("*/run.*/job.process"), *directory.glob("*/run.*/supervisor"), *directory.glob("*/s*er")):
-        with suppress(FileNotFoundError, ProcessLookupError, PermissionError, ValueError, IndexError):
-            killpg(int(file.read_text().split()[0]), signal.SIGKILL)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import remembered
 from control_plane import ControlPlane
 from lab import Lab, assert_counted, condition, container
 from processes import Reaper
-from ssh_lab import end_jobs, exec_class
+from ssh_lab import exec_class
 from sshd import Sshd
 from workbench import Workbench
 
@@ -42,7 +43,7 @@ def lab(
         made = SshNode(control_plane, workbench, namespace, sshd, tmp_path / "target")
         yield made
         made.close()
-        end_jobs(tmp_path / "target")
+        remembered.end(tmp_path / "target" / "rack")
         sshd.stop()
     assert made.refused_requests() == []
 
