@@ -1,8 +1,15 @@
-"""Marks what Hypothesis generates as `property`, so that `make check` stays quick and `make test` runs it as a stage of its own."""
+"""Marks what Hypothesis generates as `property`, so that `make check` stays quick and `make test` runs it as a stage of its own.
+
+Its examples have no deadline: a busy machine is no failure, and pytest-timeout ends what hangs.
+"""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("wirelet", deadline=None)
+settings.load_profile("wirelet")
 
 pytest_plugins = ["transports.testing.labels"]
 

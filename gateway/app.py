@@ -6,6 +6,7 @@ stay for the next start.
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import signal
 import stat
@@ -22,7 +23,7 @@ from gateway.config import Configuration
 from gateway.devices.fleet import Fleet
 from gateway.devices.ledger import Ledger, LedgerFailed
 from gateway.directories import Directories
-from gateway.endpoint import AttemptLogs, BoardLogs, DeviceRows, SourcePods
+from gateway.endpoint import AttemptLogs, BoardLogs, DeviceDesk, DeviceRows, SourcePods
 from gateway.errors import ConfigError
 from gateway.kubelet.exposition import Family
 from gateway.kubelet.listeners import listen_tcp, listen_unix
@@ -95,8 +96,9 @@ class Gateway:
         self._controller = PodController(source, sink, self.fleet.workloads, node_addresses=addresses, node_object=node_object)
         vitals = GatewayVitals(self.configuration, self.fleet, self.logs, pods, self.answers, families)
         routes = kubelet_routes(pods, logs, vitals)
-        local = Endpoint((*routes, *local_routes(pods, DeviceRows(self.fleet), events, device_logs)))
+        local = Endpoint((*routes, *local_routes(pods, DeviceRows(self.fleet), events, device_logs, DeviceDesk(self.fleet))))
         socket = await listen_unix(self._directories.socket)
+        _give_memory_back()
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_end_on_signal, tasks.cancel_scope)
@@ -109,6 +111,12 @@ class Gateway:
             self.fleet.close()
             self._ledger.close()
             self._locks.close()
+
+
+def _give_memory_back() -> None:
+    """What loading and checking took and nobody needs any more; glibc would keep 1 MiB of it. Other C libraries have no such call."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 async def run_standalone(configuration: Configuration, directories: Directories, manifests: Path) -> None:

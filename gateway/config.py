@@ -13,8 +13,9 @@ from typing import Any, Final, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from gateway import drivers
 from gateway.config_links import ConfiguredLink, LinkDefaults, with_defaults
-from gateway.config_problems import Section, path_of, problems_of
+from gateway.config_problems import Nested, Section, path_of, problems_of
 from gateway.config_protocols import ConfiguredProtocol
 from gateway.config_values import (
     Address,
@@ -113,6 +114,13 @@ class ClassSection(Section):
     hooks: HooksSection = HooksSection()
     link: LinkDefaults = Field(default_factory=dict)
     """Options that the links of its devices have when they do not say otherwise, below the name of the link."""
+
+    @model_validator(mode="after")
+    def _slots_of_protocol(self) -> ClassSection:
+        most = drivers.max_slots(self.protocol.driver)
+        if most is not None and self.slots > most:
+            raise Nested([(("slots",), f"must be at most {most} with protocol {self.protocol.driver}, not {self.slots}")])
+        return self
 
 
 class DeviceSection(Section):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
-from transports.driver import LINKS_GROUP, PROTOCOLS_GROUP, LinkDriver, ProtocolDriver
+from transports.driver import LINKS_GROUP, PROTOCOLS_GROUP, LimitedDriver, LinkDriver, ProtocolDriver
 
 MAX_REASON: Final = 300
 """Characters of a foreign exception's text in one line."""
@@ -53,6 +53,12 @@ def protocol(name: str) -> ProtocolDriver[Any]:
     """The protocol driver of that name, loaded now if it was not. Raises DriverUnavailable."""
     made: ProtocolDriver[Any] = _load(PROTOCOLS_GROUP, "protocol", name, ("protocol",))
     return made
+
+
+def max_slots(protocol_name: str) -> int | None:
+    """How many workloads a device of that protocol can have at once; None: as many as its class says. Raises DriverUnavailable."""
+    driver = protocol(protocol_name)
+    return driver.max_slots if isinstance(driver, LimitedDriver) else None
 
 
 # -- private

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
-from gateway.devices import unused_ports
+import anyio
+
+from gateway.devices import care, unused_ports
 from gateway.devices.fleet import Fleet
-from gateway.kubelet.seams import DeviceRow, LogsUnavailable, PortRow, PortsUnknown
+from gateway.kubelet.seams import CareRefused, DeviceRow, LogsUnavailable, PortRow, PortsUnknown
 from gateway.logs.clock import Clock
 from gateway.logs.reader import LogOptions, read
 from gateway.logs.store import AttemptKey, DeviceKey, LogStore
@@ -47,6 +50,29 @@ class DeviceRows:
             return [PortRow(port.description, port.node, port.match, port.link) for port in await self._fleet.unused_ports.look()]
         except unused_ports.PortsUnknown as unknown:
             raise PortsUnknown(str(unknown)) from unknown
+
+
+class DeviceDesk:
+    """DeviceCare over the fleet."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._care = fleet.care
+
+    async def lend(self, device: str, borrower: str) -> AsyncIterator[bytes]:
+        try:
+            async with self._care.lend(device, borrower) as address:
+                yield json.dumps({"port": address}).encode() + b"\n"
+                await anyio.sleep_forever()
+        except care.CareRefused as refused:
+            yield json.dumps({"error": str(refused)}).encode() + b"\n"
+
+    async def do(self, device: str, what: str) -> None:
+        try:
+            await self._care.do(device, what)
+        except care.NoSuchDevice as refused:
+            raise CareRefused(404, str(refused)) from refused
+        except care.CareRefused as refused:
+            raise CareRefused(409, str(refused)) from refused
 
 
 class SourcePods:

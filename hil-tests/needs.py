@@ -23,6 +23,8 @@ from sshd import SHIPPED_CONFIG, SSHD
 OWN_MOUNTS: Final = ("unshare", "--map-root-user", "--mount")
 """Runs a program that may mount what nobody else sees."""
 
+MICROBIT_FIRMWARE: Final = Path("/usr/share/firmware-microbit-micropython/firmware.hex")
+
 Probe = Callable[[], str | None]
 """Returns why it is missing, or None."""
 
@@ -45,6 +47,12 @@ def _guest() -> str | None:
     except GuestNotBuilt as missing:
         return str(missing)
     return None
+
+
+def _microbit() -> str | None:
+    if shutil.which("qemu-system-arm") is None:
+        return "qemu-system-arm is not installed"
+    return None if MICROBIT_FIRMWARE.exists() else f"{MICROBIT_FIRMWARE} is not there: install firmware-microbit-micropython"
 
 
 def _root() -> str | None:
@@ -82,6 +90,7 @@ PROBES: Final[Mapping[str, Probe]] = {
     "ser2net": _program("ser2net"),
     "socat": _program("socat"),
     "sshd": _sshd,
+    "microbit": _microbit,
     "root": _root,
     "guest": _guest,
     "tmpfs": _tmpfs,

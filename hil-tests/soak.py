@@ -34,6 +34,8 @@ STEADY_BOARDS: Final = 4
 LINE_EVERY_S: Final = 60.0
 BOARD_KILL_ROUNDS: Final = 0.2
 """The part of the rounds in which the device dies in the end."""
+STARTED: Final = ("Running", "Succeeded")
+"""On a slow machine a round's pod may have ended before anybody looks."""
 MIN_ROUNDS: Final = 6
 """Fewer are too short to say whether something grows."""
 
@@ -74,7 +76,7 @@ class Soak:
         name = f"round-{self.rounds}"
         self._killed.run_counters(name, ROUND_NUMBERS, restartPolicy="Never")
         self._begin_steady(name)
-        self._killed.wait_for_ready(name)
+        self._killed.wait_for_pod(name, lambda pod: pod["status"].get("phase") in STARTED)
         dies = self._rng.random() < BOARD_KILL_ROUNDS
         rounds_faults = self._rng.randrange(6)
         while not self._killed.has_ended(name):

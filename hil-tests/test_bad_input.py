@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import random
-import select
-import threading
-import tty
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +14,7 @@ import pytest
 from cobs import cobs
 from gateways import Gateway, device
 from lab import assert_counted
+from raw_port import RawPort
 from workbench import Workbench
 
 COUNTER = """
@@ -26,34 +23,6 @@ kind: Pod
 metadata: {name: counter}
 spec: {containers: [{name: counter, image: counter, args: [--rate, "100"]}]}
 """
-
-
-class RawPort:
-    """A pty whose device's side sends whatever a test wants, and reads what comes so that nobody waits for it."""
-
-    def __init__(self, link: Path) -> None:
-        self.link = link
-        self._master, self._slave = os.openpty()
-        tty.setraw(self._slave)
-        link.symlink_to(os.ttyname(self._slave))
-        self._ended, self._end = os.pipe()
-        self.received = bytearray()
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def send(self, data: bytes) -> None:
-        while data:
-            data = data[os.write(self._master, data) :]
-
-    def _read(self) -> None:
-        while self._ended not in select.select([self._master, self._ended], [], [])[0]:
-            self.received += os.read(self._master, 4096)
-
-    def close(self) -> None:
-        os.close(self._end)
-        self._reader.join()
-        for fd in (self._ended, self._slave, self._master):
-            os.close(fd)
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Final, assert_never
 
 import anyio
@@ -20,8 +21,9 @@ from transports.alarm import Alarm
 from transports.backoff import Backoff
 from transports.bell import Bell
 from transports.errors import DeviceError, LinkError, LinkLost, LinkNotFound, LinkTimeout, SessionLost
+from transports.lending import Lending
 from transports.line_watch import LineWatch
-from transports.link import DirectLink, HotplugOpener, LineErrors, Link, LinkOpener, ResettableLink
+from transports.link import DirectLink, HotplugOpener, LendableOpener, LineErrors, Link, LinkOpener, ResettableLink
 from transports.listed_first import ListedFirst
 from transports.protocol import (
     Answered,
@@ -105,6 +107,7 @@ class Device:
         """The open link, if it is one."""
         self._resettable: ResettableLink | None = None
         """As _direct."""
+        self._lending = Lending(opener.name)
         self._line = LineWatch()
         self._absent = Backoff(rng, max_s=ABSENT_DELAY_S)
         self._refused = Backoff(rng)
@@ -154,6 +157,17 @@ class Device:
             raise self._link_error or LinkError(f"{self._opener.name}: this kind of link cannot reset a board")
         await self._resettable.reset()
 
+    @asynccontextmanager
+    async def lent(self, borrower: str) -> AsyncIterator[str]:
+        """The port's address, for as long as another program has it; the session ends before and begins anew afterwards.
+
+        Raises LinkError when this kind of link cannot be lent, is lent already, or its port is not there.
+        """
+        if not isinstance(self._opener, LendableOpener):
+            raise LinkError(f"{self._opener.name}: this kind of link has no port that another program could use")
+        async with self._lending.lent(borrower):
+            yield await self._opener.address()
+
     async def request(self, request: Request) -> WorkloadStatus | None:
         """The device's answer, with the status where the request has one.
 
@@ -202,7 +216,8 @@ class Device:
 
     async def _keep_link(self) -> None:
         while True:
-            error = await self._open_and_use()
+            async with self._lending.ours():
+                error = await self._open_and_use()
             if not isinstance(error, LinkNotFound):
                 self._absent.reset()
                 await anyio.sleep(self._refused.next_delay_s())
@@ -264,6 +279,7 @@ class Device:
 
                 tasks.start_soon(until_lost, self._write, DRAIN_S)
                 tasks.start_soon(until_lost, self._read, 0)
+                tasks.start_soon(until_lost, self._give_up, 0)
                 if self._hotplug is not None:
                     tasks.start_soon(until_lost, self._listen, VANISHED_S)
         finally:
@@ -299,6 +315,10 @@ class Device:
             self._look_at = now + LOOK_S
             self._rearm()
         return None if is_too_much else pause_s
+
+    async def _give_up(self, link: Link) -> None:
+        """When somebody else wants the port."""
+        raise LinkLost(f"{self._opener.name}: lent to {await self._lending.wanted()}")
 
     async def _listen(self, link: Link) -> None:
         """For the end of the port, where somebody tells of it."""

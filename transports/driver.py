@@ -17,7 +17,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, NewType, Protocol, TypeVar
+from typing import Final, NewType, Protocol, TypeVar, runtime_checkable
 
 from transports.discovery.ports import HostPorts
 from transports.link import LinkOpener
@@ -100,6 +100,14 @@ class LinkDriver(Protocol[Options]):
     def port(self, options: Options) -> str | None:
         """What only one device can have, as a person calls it; two devices with the same are refused. None: nothing is exclusive."""
         ...
+
+
+@runtime_checkable
+class LimitedDriver(Protocol):
+    """A protocol driver whose devices cannot have as many slots as a class may say."""
+
+    @property
+    def max_slots(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)

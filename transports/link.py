@@ -133,6 +133,15 @@ class HotplugOpener(Protocol):
 
 
 @runtime_checkable
+class LendableOpener(Protocol):
+    """An opener whose port another program may use while no link of ours is open."""
+
+    async def address(self) -> str:
+        """What such a program calls the port now: a tty's path, a node of /dev/bus/usb, a URL of pyserial's. Raises LinkNotFound."""
+        ...
+
+
+@runtime_checkable
 class ResettingOpener(Protocol):
     """An opener that knows whether its links can reset the board: they are ResettableLinks then."""
 

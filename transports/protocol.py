@@ -55,6 +55,9 @@ class WorkloadStatus:
     end_uptime_ms: int | None = None
     tag: bytes = b""
     ready: bool | None = None
+    """None: nobody can say, and it counts as ready while it runs."""
+    message: str = ""
+    """Why it ended, for people, where more is known than the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,8 @@ class Record(NamedTuple):
     """(wid, gen) when this is a start record (kind SYSTEM, data [1, wid, gen])."""
     lost: tuple[int, int, int] | None = None
     """(records, bytes, reason) when this is a gap record (kind GAP): lines the device refused."""
+    log_from: int | None = None
+    """Of a start record: what the device logged from this offset on is in the run's log too, though it came before the run."""
 
 
 class Lines(NamedTuple):
@@ -148,7 +153,8 @@ class Lines(NamedTuple):
 class Gap:
     """Bytes [offset, end) of the stream that will never come: overwritten in the device's ring, or before what the gateway asked for.
 
-    records is None when nobody can count them; end is None when not even the bytes are known (an epoch that ended unread).
+    records is None when nobody can count them; end is None when not even the bytes are known: an epoch that ended unread, or a time in
+    which nobody read what nothing keeps.
     """
 
     offset: int
@@ -168,6 +174,8 @@ class GapReason(enum.IntEnum):
     LOSSY_SENDER = 2
     REFUSED = 3
     UNKNOWN = 4
+    NOBODY_READING = 16
+    """Not of the wire: a console that nobody listened to."""
 
 
 class Checkpoint(NamedTuple):
@@ -340,6 +348,8 @@ class StartWorkload:
     stdin: bool = False
     working_dir: str = ""
     """Empty for where the device starts programs."""
+    from_boot: bool = False
+    """Its log shall begin with the boot that it starts in. Only where the gateway keeps the device's log."""
 
 
 @dataclass(frozen=True, slots=True)

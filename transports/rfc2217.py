@@ -39,6 +39,10 @@ class Rfc2217LinkOpener:
         """See transports.link.ResettingOpener."""
         return bool(steps_of_reset(self._settings.lines))
 
+    async def address(self) -> str:
+        """See transports.link.LendableOpener: pyserial opens such a URL."""
+        return self._tcp.name
+
     async def open(self) -> Rfc2217Link:
         """Raises what TcpLinkOpener.open does, and LinkError when the server refuses a setting."""
         link = Rfc2217Link(await self._tcp.connect(), self._settings)

@@ -111,6 +111,10 @@ class SerialLinkOpener:
         stream.attach(transport)
         return SerialLink(self.name, port, stream, self._calls)
 
+    async def address(self) -> str:
+        """See transports.link.LendableOpener."""
+        return await self._place.node()
+
     async def appeared(self) -> None:
         """See transports.link.HotplugOpener."""
         await self._place.appeared()

@@ -52,6 +52,10 @@ class TcpLinkOpener:
     def name(self) -> str:
         return self._name
 
+    async def address(self) -> str:
+        """See transports.link.LendableOpener: pyserial opens such a URL."""
+        return self._name
+
     async def open(self) -> TcpLink:
         """Raises LinkNotFound when nobody listens there, LinkBusy when the server says so, LinkTimeout."""
         link = await self.connect()

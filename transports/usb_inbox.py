@@ -17,7 +17,7 @@ from typing import Final
 
 from transports.usb_bursts import TRANSFER_BYTES
 
-MAX_BUFFERS: Final = 16
+MAX_BUFFERS: Final = 4
 """1 MiB, if the task is so late; most devices never see the third."""
 ROOM_LOOK_S: Final = 0.25
 """How soon a thread that waits for room sees that nobody will make any."""

@@ -108,6 +108,10 @@ class UsbLinkOpener:
         self._port = port
         return UsbLink(self._name, pipe, self._calls, self._max_buffers)
 
+    async def address(self) -> str:
+        """See transports.link.LendableOpener."""
+        return await self._place.node()
+
     async def appeared(self) -> None:
         """See transports.link.HotplugOpener."""
         await self._place.appeared()

@@ -18,7 +18,11 @@ COMMANDS: Final = {
     "simulate": ("gateway.cli.simulate", "simulated devices behind ttys"),
     "get": ("gateway.cli.get", "list pods, devices or events of the gateway on this host"),
     "logs": ("gateway.cli.logs", "print the log of a pod or of a device"),
+    "lend": ("gateway.cli.lend", "run a program on a device's port while the gateway leaves it alone"),
+    "reset": ("gateway.cli.care", "reset a device"),
+    "power": ("gateway.cli.care", "cycle a device's power"),
     "udev": ("gateway.cli.udev", "rules for ports: install, uninstall, check"),
+    "doctor": ("gateway.cli.doctor", "look for what keeps the ports of a configuration from working"),
     "check-config": ("gateway.cli.check_config", "check a configuration file"),
 }
 _NEEDS_TRANSPORTS: Final = ("run", "simulate", "check-config")

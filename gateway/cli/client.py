@@ -74,12 +74,27 @@ class Client:
             if not answer.isclosed():
                 raise GatewayUnreachable("the gateway left in the middle of the log; it has stopped or was restarted")
 
+    def do(self, device: str, what: str) -> None:
+        """Reset a device, or cycle its power; returns when it is done, which a hook of the class may take as long for as it wants."""
+        with self._answer(f"/wirelet/devices/{quote(device, safe='')}/{what}", None, "POST") as answer:
+            answer.read()
+
     @contextmanager
-    def _answer(self, target: str, timeout_s: float | None) -> Iterator[http.client.HTTPResponse]:
+    def lent(self, device: str, borrower: str) -> Iterator[str]:
+        """What the device's port is called now; nobody else uses it inside. Raises GatewayRefused."""
+        query = urlencode({"borrower": borrower})
+        with self._answer(f"/wirelet/devices/{quote(device, safe='')}/lend?{query}", None, "POST") as answer:
+            told = json.loads(answer.readline() or "{}")
+            if "port" not in told:
+                raise GatewayRefused(told.get("error", "the gateway left before it lent the device"))
+            yield str(told["port"])
+
+    @contextmanager
+    def _answer(self, target: str, timeout_s: float | None, method: str = "GET") -> Iterator[http.client.HTTPResponse]:
         connection = _UnixConnection(self._path, timeout_s)
         try:
             try:
-                connection.request("GET", target)
+                connection.request(method, target)
                 answer = connection.getresponse()
             except (http.client.HTTPException, OSError) as error:
                 raise GatewayUnreachable(self._why(error)) from error

@@ -13,6 +13,8 @@ from gateway.cli import ports
 from gateway.cli.client import Client, ClientError, add_socket_argument, socket_path
 from gateway.cli.table import age, age_since, aligned
 
+LOOK_S: Final = 1.0
+"""Between two looks of --watch."""
 Row = dict[str, Any]
 Column = tuple[str, Callable[[Row, float], str]]
 _ALIASES: Final = {"pod": "pods", "po": "pods", "device": "devices", "dev": "devices", "event": "events", "ev": "events"}
@@ -63,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", nargs="?", help="only this one")
     parser.add_argument("-o", "--output", choices=_FORMATS, default="table", help="yaml: a configuration of the ports that --all finds")
     parser.add_argument("-a", "--all", action="store_true", help="devices: also the ports that no device uses; none of them is opened")
+    parser.add_argument("-w", "--watch", action="store_true", help="go on with each row that changes, until Ctrl-C")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("-n", "--namespace", metavar="NAME", default="default", help="namespace of pods and events (default: default)")
     where.add_argument("-A", "--all-namespaces", action="store_true")
@@ -100,12 +103,52 @@ def run(arguments: argparse.Namespace) -> int:
     if unused and arguments.output in ("table", "wide"):
         sys.stdout.write("\n" * bool(rows) + aligned(ports.HEADER, [ports.cells(port) for port in unused]))
     sys.stdout.flush()
-    return 0
+    return _watch(client, arguments, rows, everywhere=everywhere) if arguments.watch else 0
+
+
+def _watch(client: Client, arguments: argparse.Namespace, seen: Sequence[Row], *, everywhere: bool) -> int:
+    """A row for each change. What has happened in between two looks is not seen, as with any level-triggered client."""
+    with_namespace = arguments.all_namespaces and arguments.kind != "devices"
+    while True:
+        time.sleep(LOOK_S)
+        try:
+            found = client.items(arguments.kind)
+        except ClientError as error:
+            print(f"wirelet get: {error}", file=sys.stderr)
+            return 1
+        rows = [row for row in found if everywhere or _namespace(row) == arguments.namespace]
+        rows = [row for row in rows if arguments.name in (None, _name(row))]
+        if news := changed(seen, rows):
+            if arguments.output == "json":
+                sys.stdout.write("".join(f"{json.dumps(row, indent=2)}\n" for row in news))
+            else:
+                table = _table(arguments.kind, news, wide=arguments.output == "wide", with_namespace=with_namespace)
+                sys.stdout.write(table.partition("\n")[2])
+            sys.stdout.flush()
+        seen = rows
+
+
+def changed(before: Sequence[Row], now: Sequence[Row]) -> list[Row]:
+    """The rows that are new or not as they were, and those that are gone, with that as their status. lastSeen is no change."""
+    known, there = {_key(row): row for row in before}, {_key(row) for row in now}
+    news = [row for row in now if _without_time(known.get(_key(row), {})) != _without_time(row)]
+    return [*news, *({**row, "status": "Gone"} for key, row in known.items() if key not in there)]
+
+
+def _key(row: Row) -> tuple[str, str, str]:
+    """An event has a name of its own, beside that of what it is about."""
+    return _namespace(row), str(row.get("name") or ""), str((row.get("metadata") or {}).get("name") or "")
+
+
+def _without_time(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name != "lastSeen"}
 
 
 def _wrong_use(arguments: argparse.Namespace) -> str | None:
     if arguments.all and (arguments.kind != "devices" or arguments.name is not None):
         return "--all is for devices, without a name"
+    if arguments.watch and arguments.all:
+        return "--watch is not for --all"
     return "-o yaml is for devices --all" if arguments.output == "yaml" and not arguments.all else None
 
 

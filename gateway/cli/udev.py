@@ -6,7 +6,7 @@ import argparse
 import grp
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -68,14 +68,27 @@ def _apply(root: Path) -> None:
         print("udevd does not run here; it reads the files when it starts")
 
 
-def _check(root: Path) -> int:
+def findings_of_machine() -> list[Finding]:
+    """What `check` says of this machine; a machine without udev lacks nothing of it."""
+    try:
+        return _findings(Path("/"), parse(udev_programs.database()))
+    except UdevError as error:
+        return [Finding("udev", str(error), "without it ports are found by their paths only", is_note=True)]
+
+
+def _findings(root: Path, devices: Sequence[Device]) -> list[Finding]:
     findings = list(_of_files(root))
     is_installed = not findings
-    devices = parse(udev_programs.database()) if root == Path("/") else []
     if root == Path("/"):
         findings += _of_machine()
     if is_installed:  # before that, every port would lack everything
         findings += find(devices, dict(_states(devices)))
+    return findings
+
+
+def _check(root: Path) -> int:
+    devices = parse(udev_programs.database()) if root == Path("/") else []
+    findings = _findings(root, devices)
     ports = [[device.node, device.chip or "-", ", ".join(device.names) or "-"] for device in devices if device.is_port]
     if ports:
         sys.stdout.write(aligned(["PORT", "CHIP", "NAMES"], sorted(ports)))

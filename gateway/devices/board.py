@@ -112,6 +112,8 @@ class Board:
     trouble: str = ""
     """Why there is no session, or what is wrong with it, for people."""
     dirt: Dirt | None = None
+    borrower: str = ""
+    """Who has its port now instead of the gateway, and for what."""
     steadiness: Steadiness = field(default_factory=Steadiness)
     last_seen_s: float | None = None
     """Unix seconds of its last message."""
@@ -131,6 +133,8 @@ class Board:
     @property
     def problem(self) -> str:
         """For people; what needs a hand comes first. The same words all through a loop."""
+        if self.borrower:
+            return f"lent to {self.borrower}"
         if self.dirt is not None:
             return self.dirt.why
         return _LOOPS if self.steadiness.is_looping else self.stranger or self.trouble
@@ -148,6 +152,8 @@ class Board:
     @property
     def state(self) -> str:
         """One CamelCase word for a table."""
+        if self.borrower:
+            return "Lent"
         if self.is_dirty:
             return "Dirty"
         if self.stranger:
@@ -174,22 +180,22 @@ class Board:
 
     def connection_changes_at(self, now: float) -> float | None:
         """When is_connected or is_restarting will have changed, if it does not come back before."""
-        if self.is_ready or not self.is_usb_itself or self.away_since is None:
+        if self.is_ready or self.borrower or not self.is_usb_itself or self.away_since is None:
             return None
         return min((at for wait_s in (BLINK_S, RESTART_S) if (at := self.away_since + wait_s) > now), default=None)
 
     def _has_left_for(self, at_most_s: float, now: float) -> bool:
-        return self.is_usb_itself and self.away_since is not None and now - self.away_since < at_most_s
+        return self.is_usb_itself and not self.borrower and self.away_since is not None and now - self.away_since < at_most_s
 
     def is_allocatable(self, now: float) -> bool:
-        """Its slots count: connected, or away for no longer than the class's grace, and neither dirty nor restarting in a loop."""
-        if self.is_dirty or self.steadiness.is_looping:
+        """Its slots count: connected, or away for no longer than the class's grace, and neither lent, dirty nor restarting in a loop."""
+        if self.borrower or self.is_dirty or self.steadiness.is_looping:
             return False
         return self.is_ready or (self.away_since is not None and now - self.away_since <= self.grace_s)
 
     def has_problem(self, now: float) -> bool:
         """It cannot take workloads, and not because of a moment: a replug and a restart are told by its pods, not by the Node."""
-        if self.is_dirty or self.steadiness.is_looping:
+        if self.borrower or self.is_dirty or self.steadiness.is_looping:
             return True
         if self.is_ready or self.is_away_by_itself:
             return False

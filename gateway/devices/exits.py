@@ -48,7 +48,7 @@ def of_status(status: WorkloadStatus) -> Exit:
     exit_code = _int32(status.exit_code) if status.exit_code is not None else 128 + signal if signal else code
     if reason == "Completed" and exit_code:
         reason = "Error"
-    return Exit(exit_code, signal, reason, message)
+    return Exit(exit_code, signal, reason, status.message or message)
 
 
 def _int32(code: int) -> int:

@@ -16,6 +16,7 @@ import anyio
 from gateway import drivers
 from gateway.config import ClassSection, Configuration, DeviceSection, HookSection
 from gateway.devices.board import MOMENT_S, Board, Hook, LineReset
+from gateway.devices.care import Care, Lender
 from gateway.devices.events import DeviceEvents
 from gateway.devices.known_boards import KnownBoards
 from gateway.devices.ledger import Ledger
@@ -57,6 +58,7 @@ class Fleet:
         self._openers: list[LinkOpener] = []
         self.unused_ports = UnusedPorts(self.ports, self._openers)
         self._devices: list[Device] = []
+        self._lenders: dict[str, Lender] = {}
         self._checkpoints: list[CheckpointFile] = []
         self._rng = random.Random(secrets.randbits(64))
         gateway_id = secrets.randbits(32)
@@ -70,6 +72,7 @@ class Fleet:
         self.known_boards = KnownBoards(ledger)
         self.events = DeviceEvents(self.boards, self._book, self.known_boards, loop_time, wall_clock)
         self.workloads = DeviceWorkloads(self.boards, self._book, self.events, loop_time)
+        self.care = Care(self.boards, self._lenders, lambda: self.events.fleet_changed())
         for section in configuration.devices:
             self._add(section, configuration.class_of(section), runs, logs, checkpoints, gateway_id)
 
@@ -181,6 +184,7 @@ class Fleet:
         )
         self._openers.append(opener)
         self._devices.append(device)
+        self._lenders[section.name] = device
         power = class_section.hooks.power
         self.boards[section.name] = Board(
             name=section.name,

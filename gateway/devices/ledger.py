@@ -54,6 +54,8 @@ class Entry:
     message: str = ""
     boot_id: int = 0
     is_init: bool = False
+    is_unready: bool = False
+    """It runs, and has said that it is not ready."""
 
     @property
     def run(self) -> RunKey:
@@ -81,7 +83,7 @@ _DELETE_POD: Final = "DELETE FROM attempts WHERE uid = ?"
 _DELETE_ATTEMPT: Final = "DELETE FROM attempts WHERE uid = ? AND container = ? AND gen = ?"
 _BOARD_COLUMNS: Final = tuple(field.name for field in fields(KnownBoard))
 _INSERT_BOARD: Final = f"INSERT OR REPLACE INTO boards ({', '.join(_BOARD_COLUMNS)}) VALUES ({', '.join('?' * len(_BOARD_COLUMNS))})"
-_ADDED_COLUMNS: Final = ("boot_id", "is_init")
+_ADDED_COLUMNS: Final = ("boot_id", "is_init", "is_unready")
 """Not in a ledger of the first days; 0 where nobody knew."""
 
 
@@ -105,7 +107,7 @@ class Ledger:
             rows = self._db.execute(f"SELECT {', '.join(_COLUMNS)} FROM attempts ORDER BY uid, container, gen").fetchall()
         except sqlite3.Error as error:
             raise LedgerFailed(str(error)) from error
-        return [replace(Entry(*row), is_init=bool(row[-1])) for row in rows]
+        return [replace(Entry(*row), is_init=bool(row[-2]), is_unready=bool(row[-1])) for row in rows]
 
     def boards(self) -> list[KnownBoard]:
         """Every board it knows. Blocks; call before the loop runs. Raises LedgerFailed."""

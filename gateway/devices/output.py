@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from gateway.devices.attribution import Attribution, Run
+from gateway.devices.device_log import DeviceLog
 from gateway.devices.ledger import Entry as RunEntry
 from gateway.devices.runs import Runs
 from gateway.logs.block import Block
@@ -20,7 +21,7 @@ from gateway.logs.checkpoint import CheckpointFile, SavedCheckpoint
 from gateway.logs.record import Entry, GapCause, Stream, gap_entry, text_entries
 from gateway.logs.record import Gap as LogGap
 from gateway.logs.store import AttemptKey, DeviceKey, LogStore
-from transports.protocol import DEVICE_SLOT, Checkpoint, ClockSample, Gap, Lines, Output, Record, RecordKind
+from transports.protocol import DEVICE_SLOT, Checkpoint, ClockSample, Gap, GapReason, Lines, Output, Record, RecordKind
 from transports.wire.lines import split_lines
 
 _STREAMS: Final = {
@@ -64,6 +65,7 @@ class DeviceOutput:
         self.is_followed = False
         """Somebody was waiting for what was stored last: then it should not be late."""
         self._own = DeviceKey(device)
+        self._own_log = DeviceLog(logs, self._own)
         self._last_stamp_ns = 0
         self.gaps: Counter[GapCause] = Counter()
         """Losses declared in a log since the gateway began, for a metric."""
@@ -106,6 +108,8 @@ class DeviceOutput:
         self.is_followed = self._logs.served != served
         self._checkpoint.save(SavedCheckpoint(*output.checkpoint))
         self.stored = output.checkpoint.expected
+        if self._own in batches:
+            self._own_log.grew()
 
     def text(self, data: bytes, stamp_ns: int | None = None) -> None:
         """Console text beside frames, and the gateway's own notes: into the device's ring."""
@@ -137,6 +141,8 @@ class DeviceOutput:
     def _sort_record(self, record: Record, epoch: int, stamp_ns: int, batches: dict[RingKey, list[Entry | Block]]) -> None:
         if record.start is not None:
             self.attribution.learn(record.slot, record.offset, Run(*record.start))
+            if record.log_from is not None:
+                self._copy_own(Run(*record.start), record.log_from, epoch)
             return
         if record.lost is not None:
             records, size_bytes, reason = record.lost
@@ -170,7 +176,8 @@ class DeviceOutput:
         stamp_ns = max(self._boot_ns(), self._last_stamp_ns)
         since_ns = self._last_stamp_ns or stamp_ns
         # Nobody knows how much an epoch still held that ended unread; why it ended is known.
-        cause = GapCause.DEVICE_RESTARTED if gap.end is None else _cause(gap.reason)
+        is_unread = gap.end is None and gap.reason == GapReason.UNKNOWN
+        cause = GapCause.DEVICE_RESTARTED if is_unread else _cause(gap.reason)
         self.gaps[cause] += 1
         if gap.end is None:
             entry = gap_entry(LogGap(gap.records, None, cause, since_ns, stamp_ns))
@@ -181,6 +188,14 @@ class DeviceOutput:
         self._last_stamp_ns = stamp_ns
         for key in self._keys(run for run in self._runs.live_on(self._device) if _may_miss(run, epoch, gap)):
             batches.setdefault(key, []).append(entry)
+        if cause is GapCause.NOBODY_READING and entry not in (own := batches.setdefault(self._own, [])):
+            own.append(entry)  # such a device's own log has everything
+
+    def _copy_own(self, run: Run, begin: int, epoch: int) -> None:
+        """What the device's own log has from offset begin on is the beginning of a run's."""
+        entry = self._runs.of_run((self._device, run.wid, run.gen))
+        if entry is not None:
+            self._logs.append(_key(entry), self._own_log.since(begin, epoch))
 
     def _keys(self, runs: Iterable[RunEntry]) -> list[RingKey]:
         return [_key(run) for run in runs] or [self._own]

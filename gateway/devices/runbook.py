@@ -103,6 +103,7 @@ class RunBook:
                 epoch=epoch,
                 start_off=status.start_off,
                 boot_id=boot_id,
+                is_unready=status.ready is False,
             )
 
         await self._change(run, confirmed, is_told=is_told)

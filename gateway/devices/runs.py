@@ -106,4 +106,5 @@ def _attempt(entry: Entry) -> Attempt:
         signal=entry.signal,
         reason=entry.reason,
         message=entry.message,
+        is_ready=not entry.is_unready,
     )

@@ -15,13 +15,14 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from gateway.devices import exits
-from gateway.devices.board import Board, Dirt, Hook, LineReset
-from gateway.devices.hooks import HookFailed, run_hook
+from gateway.devices.board import Board, Dirt
+from gateway.devices.board_hooks import run_board_hook
+from gateway.devices.hooks import HookFailed
 from gateway.devices.ladder import STEP_DEADLINE_S, STOP_MARGIN_S, Rung, StopOrder, next_rung
 from gateway.devices.ledger import Entry, RunKey
 from gateway.devices.runbook import RunBook
 from gateway.devices.runs import is_live
-from transports.errors import DeviceError, LinkError, TransportError
+from transports.errors import DeviceError, TransportError
 from transports.protocol import Reboot, StopWorkload
 
 _logger = logging.getLogger(__name__)
@@ -131,7 +132,11 @@ class Stops:
             case Rung.REBOOT:
                 await self._send_reboot(board)
             case Rung.RESET | Rung.POWER_CYCLE:
-                await self._run_hook(board, rung)
+                try:
+                    await run_board_hook(board, rung)
+                except HookFailed as error:
+                    board.trouble = str(error)
+                    _logger.warning("hook failed", extra={"device": board.name, "why": str(error)})
             case Rung.DIRTY:
                 why = f"DeviceDirty: {entry.pod or entry.uid} does not end; reset the board by hand"
                 board.dirt = Dirt(entry.run, board.boot_id, why)
@@ -148,19 +153,3 @@ class Stops:
                 await board.requester.request(Reboot())
         except TransportError as error:
             _logger.info("REBOOT was not done", extra={"device": board.name, "why": str(error)})
-
-    async def _run_hook(self, board: Board, rung: Rung) -> None:
-        hook = board.hooks[rung]
-        try:
-            match hook:
-                case Hook():
-                    await run_hook(rung.value, hook.command, hook.deadline_s, board.name)
-                case LineReset():
-                    await hook.run()
-                case _:
-                    assert_never(hook)
-            board.output.text(f"wirelet: hook {rung.value} has run\n".encode())
-        except (HookFailed, LinkError) as error:
-            board.trouble = str(error)
-            board.output.text(f"wirelet: {error}\n".encode())
-            _logger.warning("hook failed", extra={"device": board.name, "why": str(error)})

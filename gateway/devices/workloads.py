@@ -96,6 +96,7 @@ class DeviceWorkloads:
             attempts=self._book.runs.attempts(uid),
             devices=devices,
             connected=not absent,
+            lent=bool(absent) and all(board.borrower for board in absent),
             restarting=bool(absent) and all(board.is_restarting(now) for board in absent),
             connection_changes_at=min(changes, default=None),
         )
@@ -147,7 +148,7 @@ class DeviceWorkloads:
         place = self._place(pod.uid, container, claims)
         board = self._boards[place.device]
         await self._wait_for_list(board)
-        request = self._request(board, pod, container, gen, program)
+        request = self._request(board, pod, container, gen, program, from_boot=claims.from_boot)
         self._book.limit_logs(pod.uid, claims.log_bytes)
         intent = self._book.runs.get(pod.uid, container, gen) or _intent(pod, container, gen, place, request.wid)
         await self._intend(board, intent)
@@ -182,9 +183,11 @@ class DeviceWorkloads:
                 await board.changed.wait()
 
     @staticmethod
-    def _request(board: Board, pod: PodIdentity, container: str, gen: int, program: Program) -> StartWorkload:
+    def _request(board: Board, pod: PodIdentity, container: str, gen: int, program: Program, *, from_boot: bool) -> StartWorkload:
         if board.dirt is not None:
             raise StartRefused("DeviceDirty", f"device {board.name}: {board.dirt.why}")
+        if board.borrower:
+            raise StartRefused("DeviceLent", f"device {board.name} is lent to another program")
         if not board.is_ready or board.inventory is None:
             reason = "DeviceRestarting" if board.is_restarting(anyio.current_time()) else "DeviceDisconnected"
             raise StartRefused(reason, f"device {board.name} is not connected: {board.told_problem or 'no session'}")
@@ -198,6 +201,7 @@ class DeviceWorkloads:
             tty=program.tty,
             stdin=program.stdin,
             working_dir=program.working_dir,
+            from_boot=from_boot,
         )
 
     async def _intend(self, board: Board, intent: Entry) -> None:

@@ -160,13 +160,13 @@ class KubeApi:
         async with self._writes:
             return await self._request("PATCH", path, params, body, kind.value)
 
-    async def delete(self, path: str, *, uid: str, grace_period_s: int | None = None) -> JsonObject:
-        """Delete exactly this object; Conflict when another one has its name."""
+    async def delete(self, path: str, *, uid: str, grace_period_s: int | None = None) -> None:
+        """Delete exactly this object; Conflict when another one has its name. The answer, which is the object again, is not taken apart."""
         options: JsonObject = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
         if grace_period_s is not None:
             options["gracePeriodSeconds"] = grace_period_s
         async with self._writes:
-            return await self._request("DELETE", path, None, options, "application/json")
+            await self._exchange("DELETE", path, None, options, "application/json")
 
     @contextlib.asynccontextmanager
     async def watch(

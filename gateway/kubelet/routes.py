@@ -19,7 +19,9 @@ from gateway.kubelet.exchange import JSON, Answer, Reply, Request, RequestRefuse
 from gateway.kubelet.exposition import CONTENT_TYPE, Family, render
 from gateway.kubelet.pod_table import pod_row, running_pod
 from gateway.kubelet.seams import (
+    CareRefused,
     ContainerLogs,
+    DeviceCare,
     DeviceLogs,
     DeviceRow,
     DeviceTable,
@@ -140,7 +142,9 @@ def _monitoring_routes(vitals: Vitals) -> tuple[Route, ...]:
     )
 
 
-def local_routes(pods: PodDirectory, devices: DeviceTable, events: EventTable, device_logs: DeviceLogs) -> tuple[Route, ...]:
+def local_routes(
+    pods: PodDirectory, devices: DeviceTable, events: EventTable, device_logs: DeviceLogs, care: DeviceCare
+) -> tuple[Route, ...]:
     """What the command line asks; only on the unix socket."""
 
     async def device_list(request: Request, arguments: Sequence[str]) -> Answer:
@@ -165,7 +169,20 @@ def local_routes(pods: PodDirectory, devices: DeviceTable, events: EventTable, d
         except LogsUnavailable as unavailable:
             raise RequestRefused(unavailable.status, unavailable.text) from unavailable
 
+    async def lend(request: Request, arguments: Sequence[str]) -> Answer:
+        (borrower,) = request.query.get("borrower", [])[:1] or ("somebody",)
+        return StreamReply(care.lend(arguments[0], borrower), JSON)
+
+    async def do(request: Request, arguments: Sequence[str]) -> Answer:
+        try:
+            await care.do(*arguments)
+        except CareRefused as refused:
+            raise RequestRefused(refused.status, refused.text) from refused
+        return Reply(200)
+
     return (
+        Route("/wirelet/devices/{device}/lend", lend, ("POST",)),
+        Route("/wirelet/devices/{device}/{what}", do, ("POST",)),
         Route("/wirelet/devices", device_list),
         Route("/wirelet/ports", port_list),
         Route("/wirelet/pods", pod_list),

@@ -98,6 +98,28 @@ class DeviceTable(Protocol):
         ...
 
 
+class CareRefused(Exception):
+    """What was asked for a device cannot be done. text is the whole answer."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+class DeviceCare(Protocol):
+    """What a person at this machine does to a device."""
+
+    def lend(self, device: str, borrower: str) -> AsyncIterator[bytes]:
+        """A line of JSON, `{"port": ...}`, or `{"error": ...}` at the end of it; then nothing, for as long as the device is lent: until
+        the iterator is closed. Raises nothing."""
+        ...
+
+    async def do(self, device: str, what: str) -> None:
+        """`reset` or `power.cycle`. Raises CareRefused."""
+        ...
+
+
 class EventTable(Protocol):
     def events(self) -> Sequence[dict[str, Any]]:
         """The newest events of this gateway, oldest first, shaped as core/v1 Events."""

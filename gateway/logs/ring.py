@@ -298,9 +298,10 @@ class Ring:
             return unpack(data, header.stamp_ns)
         return [(header.stamp_ns, header.stream, header.flags, data)]
 
-    def entries(self) -> Iterator[Entry | Block]:
-        """All that the ring holds as it was appended, for another ring: that one knows by their offsets what it holds already."""
-        for _, at, length, stream, flags, epoch, stamp_ns, end, _, _ in self.walk():
+    def entries(self, position: int | None = None) -> Iterator[Entry | Block]:
+        """All that the ring holds from position on (None: the oldest) as it was appended, for another ring: that one knows by their
+        offsets what it holds already."""
+        for _, at, length, stream, flags, epoch, stamp_ns, end, _, _ in self.walk(position):
             data = bytes(self._memory[at : at + length])
             if flags & FLAG_LINES:
                 yield reread(data, stamp_ns, epoch, end)

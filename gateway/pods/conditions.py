@@ -15,19 +15,22 @@ from gateway.pods.view import PodView
 
 DISCONNECTED: Final = "DeviceDisconnected"
 RESTARTING: Final = "DeviceRestarting"
+LENT: Final = "DeviceLent"
 _UNCONNECTED: Final = {
     DISCONNECTED: "no connection to device {}; what runs there goes on",
     RESTARTING: "device {} left the USB bus, as it does when it restarts",
+    LENT: "device {} is lent to another program; what runs there goes on",
 }
 
 
 def conditions_of(
-    pod: PodView, status: JsonObject, *, has_sandbox: bool, has_initialized: bool, disconnected: Sequence[str], is_restarting: bool
+    pod: PodView, status: JsonObject, *, has_sandbox: bool, has_initialized: bool, disconnected: Sequence[str], why_disconnected: str
 ) -> list[JsonObject]:
-    """status holds everything but the conditions already; disconnected names the devices without a session, which may be restarting."""
+    """status holds everything but the conditions already; disconnected names the devices without a session, and why_disconnected
+    is DISCONNECTED, RESTARTING or LENT."""
     ready_to_start = _condition("PodReadyToStartContainers", is_true=has_sandbox)
     initialized = _initialized(status, has_initialized)
-    containers_ready = _containers_ready(status, disconnected, RESTARTING if is_restarting else DISCONNECTED)
+    containers_ready = _containers_ready(status, disconnected, why_disconnected)
     ready = {**containers_ready, "type": "Ready"}
     if ready["status"] == "True" and (gates := _closed_gates(pod)):
         ready = _condition("Ready", is_true=False, reason="ReadinessGatesNotReady", message=", ".join(gates))

@@ -53,7 +53,7 @@ class ContainerStatuses:
             "state": state,
             "lastState": {"terminated": self._terminated(earlier[-1])} if earlier and earlier[-1].state is AttemptState.EXITED else {},
             "started": is_running,
-            "ready": self._is_ready(container, state),
+            "ready": self._is_ready(container, state, shown),
         }
         if last is not None and last.container_id:
             status["containerID"] = last.container_id
@@ -107,10 +107,10 @@ class ContainerStatuses:
             terminated["containerID"] = attempt.container_id
         return terminated
 
-    def _is_ready(self, container: ContainerView, state: JsonObject) -> bool:
+    def _is_ready(self, container: ContainerView, state: JsonObject, shown: Attempt | None) -> bool:
         if container.is_init:
             return "terminated" in state and state["terminated"]["exitCode"] == 0
-        return "running" in state and self.memory.link_shown
+        return "running" in state and self.memory.link_shown and (shown is None or shown.is_ready)
 
     def _allocated(self, container: ContainerView) -> list[JsonObject]:
         """The standard place that says which board a container has and whether it answers (ResourceHealthStatus)."""

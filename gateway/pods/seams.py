@@ -55,6 +55,8 @@ class Attempt:
     reason: str = ""
     """Completed, Error, OOMKilled, DevicePanic, DeviceRebooted, ContainerStatusUnknown ...: CamelCase for containerStatuses."""
     message: str = ""
+    is_ready: bool = True
+    """While it runs; a device may say that it is not ready yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ class PodObservation:
     """Not connected, but its devices leave in this way when they restart, and may be back in a moment."""
     connection_changes_at: float | None = None
     """Loop time at which one of the two will be different, if no device comes back before."""
+    lent: bool = False
+    """Not connected, because another program of a person has the port of each device that is absent."""
 
 
 class StartRefused(Exception):
@@ -143,6 +147,8 @@ class Claims:
     """Those of `containers` that run before the others, in slots that the others take over."""
     log_bytes: int | None = None
     """The annotation wirelet.dev/log-bytes: what the log of each attempt may grow to; None for the node's own size."""
+    from_boot: bool = False
+    """The annotation wirelet.dev/log-from: the log of each attempt begins with the boot before it, where the device's log has that."""
 
 
 class PodSource(Protocol):

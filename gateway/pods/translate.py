@@ -21,6 +21,7 @@ RESOURCE_PREFIX: Final = "wirelet.dev/"
 """wirelet.dev/<class> in resources.requests or resources.limits asks for a slot on a device of that class."""
 DEVICE_ANNOTATION: Final = "wirelet.dev/device"
 LOG_BYTES_ANNOTATION: Final = "wirelet.dev/log-bytes"
+LOG_FROM_ANNOTATION: Final = "wirelet.dev/log-from"
 
 
 def translate(pod: PodView, container: ContainerView, references: References, node: NodeAddresses) -> Program:
@@ -38,7 +39,7 @@ def claims_of(pod: PodView) -> Claims:
     """What every container of the pod asks for. Raises TranslationError for what no container can have."""
     containers = {container.name: _classes(container) for container in pod.all_containers}
     inits = frozenset(container.name for container in pod.init_containers)
-    return Claims(containers, pod.annotations.get(DEVICE_ANNOTATION) or None, inits, _log_bytes(pod))
+    return Claims(containers, pod.annotations.get(DEVICE_ANNOTATION) or None, inits, _log_bytes(pod), _is_from_boot(pod))
 
 
 def _log_bytes(pod: PodView) -> int | None:
@@ -53,6 +54,13 @@ def _log_bytes(pod: PodView) -> int | None:
     if size < 1:
         raise TranslationError(path, f"{written} must be a number of bytes such as 256Ki or 4Mi")
     return int(size)
+
+
+def _is_from_boot(pod: PodView) -> bool:
+    written = pod.annotations.get(LOG_FROM_ANNOTATION) or "start"
+    if written not in ("start", "boot"):
+        raise TranslationError(f"metadata.annotations.{LOG_FROM_ANNOTATION}", f"{written} must be start or boot")
+    return written == "boot"
 
 
 def claimed_class(container: ContainerView) -> str | None:

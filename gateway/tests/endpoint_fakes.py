@@ -22,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gateway.errors import GatewayError
 from gateway.kubelet.exposition import Family, Kind, Sample
-from gateway.kubelet.seams import DeviceRow, LogsUnavailable, PortRow, PortsUnknown
+from gateway.kubelet.seams import CareRefused, DeviceRow, LogsUnavailable, PortRow, PortsUnknown
 from gateway.kubelet.server import HttpServer
 from gateway.logs.reader import LogOptions
 
@@ -225,6 +225,33 @@ class FixedDevices:
         if self.ports is None:
             raise PortsUnknown("udev hangs")
         return self.ports
+
+
+class FakeCare:
+    """Lends board-a on /dev/ttyUSB0 and resets it; has nothing else."""
+
+    def __init__(self) -> None:
+        self.lent: list[str] = []
+        self.done: list[tuple[str, str]] = []
+        self.is_free = anyio.Event()
+        """A device was lent, and is not any more."""
+
+    async def lend(self, device: str, borrower: str) -> AsyncIterator[bytes]:
+        if device != "board-a":
+            yield b'{"error": "there is no device"}\n'
+            return
+        self.lent.append(borrower)
+        try:
+            yield b'{"port": "/dev/ttyUSB0"}\n'
+            await anyio.sleep_forever()
+        finally:
+            self.lent.remove(borrower)
+            self.is_free.set()
+
+    async def do(self, device: str, what: str) -> None:
+        if (device, what) != ("board-a", "reset"):
+            raise CareRefused(409, f"{device} has nothing for {what}")
+        self.done.append((device, what))
 
 
 @dataclass(frozen=True)

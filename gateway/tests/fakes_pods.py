@@ -229,6 +229,7 @@ class FakeDevices:
     is_settled: bool = True
     is_connected: bool = True
     is_restarting: bool = False
+    is_lent: bool = False
     connection_changes_at: float | None = None
     images: set[str] = field(default_factory=lambda: {"hello", "hang", "exit-0", "exit-3"})
     attempts: dict[PodUid, dict[str, list[Attempt]]] = field(default_factory=dict)
@@ -248,6 +249,7 @@ class FakeDevices:
             self.is_connected,
             self.is_restarting,
             self.connection_changes_at,
+            self.is_lent,
         )
 
     def known_pods(self) -> Sequence[PodUid]:

@@ -19,6 +19,7 @@ import pytest
 
 from gateway.cli import COMMANDS, main
 from gateway.cli.client import socket_path
+from gateway.cli.get import Row, changed
 from gateway.cli.guard import clash_of_transports
 from gateway.cli.table import age, age_since, aligned
 from gateway.config import parse
@@ -27,7 +28,7 @@ from gateway.kubelet.listeners import listen_unix
 from gateway.kubelet.routes import Endpoint, kubelet_routes, local_routes
 from gateway.kubelet.seams import DeviceRow, PortRow
 from gateway.kubelet.server import HttpServer, Limits
-from gateway.tests.endpoint_fakes import FakeDeviceLogs, FakeLogs, FakePods, FixedDevices, FixedEvents, FixedVitals, pod, serving
+from gateway.tests.endpoint_fakes import FakeCare, FakeDeviceLogs, FakeLogs, FakePods, FixedDevices, FixedEvents, FixedVitals, pod, serving
 
 NOW = time.time()
 CREATED = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW - 50.5 * 3600))
@@ -72,7 +73,7 @@ def gateway(tmp_path: Path) -> Iterator[Path]:
             "lastTimestamp": CREATED,
             "involvedObject": {"kind": "Pod", "name": "hello"},
         }
-        local = local_routes(listed, devices, FixedEvents([event]), FakeDeviceLogs({"board-a": b"boot text\n"}))
+        local = local_routes(listed, devices, FixedEvents([event]), FakeDeviceLogs({"board-a": b"boot text\n"}), FakeCare())
         endpoint = Endpoint((*kubelet_routes(listed, FakeLogs(LOGS), FixedVitals()), *local))
         async with serving(HttpServer(endpoint, limits=Limits(linger_s=0.05)), await listen_unix(path)):
             ready.set()
@@ -100,6 +101,42 @@ def wirelet(gateway: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 
 Run = Callable[..., tuple[int, str, str]]
+
+
+def test_a_watch_tells_what_is_new_other_and_gone_and_nothing_else() -> None:
+    before: list[Row] = [
+        {"name": "a", "status": "Running", "lastSeen": 1},
+        {"name": "b", "status": "Running"},
+        {"name": "c", "status": "Running"},
+    ]
+    now: list[Row] = [
+        {"name": "a", "status": "Running", "lastSeen": 2},
+        {"name": "b", "status": "Failed"},
+        {"name": "d", "status": "Pending"},
+    ]
+    assert [(row["name"], row["status"]) for row in changed(before, now)] == [("b", "Failed"), ("d", "Pending"), ("c", "Gone")]
+    assert changed(now, now) == []
+
+
+def test_a_watch_is_not_for_ports(wirelet: Run) -> None:
+    assert wirelet("get", "devices", "--all", "-w") == (2, "", "wirelet get: --watch is not for --all\n")
+
+
+def test_a_lent_port_is_in_the_commands_environment_and_arguments(wirelet: Run, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    code, out, err = wirelet("lend", "board-a", "--", "sh", "-c", f"echo $WIRELET_PORT $1 > {told}; exit 4", "sh", "{port}")
+    assert (code, out, err) == (4, "", "")
+    assert told.read_text() == "/dev/ttyUSB0 /dev/ttyUSB0\n"
+
+
+def test_a_command_that_a_signal_ended_is_told_as_by_a_shell(wirelet: Run) -> None:
+    assert wirelet("lend", "board-a", "--", "sh", "-c", "kill -9 $$")[0] == 137
+
+
+def test_a_device_is_reset_or_it_is_told_why_not(wirelet: Run) -> None:
+    assert wirelet("reset", "board-a") == (0, "", "")
+    assert wirelet("power", "board-a", "cycle") == (1, "", "wirelet power: board-a has nothing for power.cycle\n")
+    assert wirelet("lend", "board-b", "--", "true") == (1, "", "wirelet lend: there is no device\n")
 
 
 @pytest.mark.parametrize("words", [("--since", "0"), ("--tail", "-1"), ("--tail", "9" * 30), ("--since", "10s")])

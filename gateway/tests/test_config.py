@@ -156,6 +156,11 @@ def test_a_bad_key_is_named_with_what_is_allowed(old: str, new: str, message: st
             "devices: [{name: d, class: c, link: {tcp: {host: x}}}]",
             f"devices[0].link.tcp: no such link is installed; there are: {LINKS}; pip install the package that brings it",
         ),
+        ("classes: [{name: c, protocol: console, slots: 2}]", "classes[0].slots: must be at most 1 with protocol console, not 2"),
+        (
+            "classes: [{name: c, protocol: {console: {ok: [^*$]}}}]",
+            "classes[0].protocol.console.ok: '^*$' would match every line",
+        ),
         (
             "classes: [{name: c, protocol: scpi}]",
             f"classes[0].protocol: no such protocol is installed; there are: {PROTOCOLS}; pip install the package that brings it",

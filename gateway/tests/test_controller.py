@@ -353,6 +353,17 @@ async def test_a_board_that_leaves_to_restart_is_not_told_as_a_pulled_cable() ->
         assert not {"DeviceDisconnected", "DeviceConnected"} & set(lab.api.reasons())
 
 
+async def test_a_lent_board_is_told_as_lent() -> None:
+    lab = Lab()
+    async with lab.running():
+        uid = await lab.create(pod())
+        lab.devices.is_lent = True
+        lab.devices.unplug()
+        await idle()
+        assert lab.api.condition(uid, "Ready")["reason"] == "DeviceLent"
+        assert lab.api.reasons()[-1] == "DeviceLent"
+
+
 async def test_a_restart_that_does_not_end_is_told_as_what_it_is_when_its_time_is_over() -> None:
     lab = Lab()
     async with lab.running():

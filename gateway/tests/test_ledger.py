@@ -106,13 +106,13 @@ async def test_one_attempt_is_forgotten_and_the_others_stay(tmp_path: Path) -> N
 async def test_a_ledger_of_the_first_days_is_read(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.sqlite")
     await ledger.put(ENTRY)
-    for column in ("boot_id", "is_init"):
+    for column in ("boot_id", "is_init", "is_unready"):
         ledger._db.execute(f"ALTER TABLE attempts DROP COLUMN {column}")
     ledger.close()
     reopened = Ledger(tmp_path / "ledger.sqlite")
     assert reopened.entries() == [ENTRY]
-    await reopened.put(replace(ENTRY, boot_id=0xFFFFFFFF, is_init=True))
-    assert reopened.entries() == [replace(ENTRY, boot_id=0xFFFFFFFF, is_init=True)]
+    await reopened.put(replace(ENTRY, boot_id=0xFFFFFFFF, is_init=True, is_unready=True))
+    assert reopened.entries() == [replace(ENTRY, boot_id=0xFFFFFFFF, is_init=True, is_unready=True)]
 
 
 async def test_a_value_that_the_database_cannot_hold_fails_and_the_ledger_goes_on(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from gateway.devices.attribution import Run
+from gateway.devices.device_log import COPIED_BYTES, COPIED_PARTS
 from gateway.devices.ledger import Entry
 from gateway.devices.output import DeviceOutput
 from gateway.devices.runs import Runs
@@ -18,6 +19,7 @@ from gateway.logs.checkpoint import CheckpointFile, SavedCheckpoint
 from gateway.logs.clock import SystemClock
 from gateway.logs.reader import LogOptions, read
 from gateway.logs.record import Entry as LogEntry
+from gateway.logs.record import GapCause
 from gateway.logs.store import AttemptKey, DeviceKey, LogKey, LogStore
 from transports.protocol import Checkpoint, ClockSample, Gap, GapReason, Item, Lines, Output, Record, RecordKind
 from transports.wire.offsets import MAX_OFFSET
@@ -33,11 +35,18 @@ CLOCK = ClockSample(uptime_ms=10_000, now=990.0)
 
 
 class Desk:
-    def __init__(self, folder: Path) -> None:
-        self.logs = LogStore(folder / "logs", budget_bytes=1 << 20)
+    def __init__(self, folder: Path, budget_bytes: int = 1 << 20) -> None:
+        self.logs = LogStore(folder / "logs", budget_bytes=budget_bytes)
         self.checkpoint = CheckpointFile(folder / "checkpoint")
         self.runs = Runs([RUN])
-        self.output = DeviceOutput("board", self.logs, self.checkpoint, self.runs, clock_offset_ns=lambda: 0, boot_ns=lambda: NOW_NS)
+        self.output = self.new_output()
+
+    def new_output(self) -> DeviceOutput:
+        return DeviceOutput("board", self.logs, self.checkpoint, self.runs, clock_offset_ns=lambda: 0, boot_ns=lambda: NOW_NS)
+
+    def close(self) -> None:
+        self.logs.close()
+        self.checkpoint.close()
 
     def store(self, *items: Item, end: int, tail: bytes = b"") -> None:
         self.output.store(Output(5, items, Checkpoint(1, 5, end, tail), CLOCK))
@@ -51,8 +60,7 @@ class Desk:
 def desk(tmp_path: Path) -> Iterator[Desk]:
     made = Desk(tmp_path)
     yield made
-    made.logs.close()
-    made.checkpoint.close()
+    made.close()
 
 
 def line(offset: int, data: bytes, slot: int = 0) -> Record:
@@ -301,3 +309,59 @@ async def test_wild_numbers_of_a_device_are_stored_like_any(desk: Desk, uptime_m
     desk.store(Record(0, 10, uptime_ms, 0, RecordKind.STDOUT, b"when?"), wild, Gap(10, far, None, reason), end=far)
     assert "when?" in await desk.log(MAIN)
     assert desk.output.stored == far
+
+
+# -- consoles: the device's own log has everything, and a run's may begin with it
+
+
+def console_line(offset: int, data: bytes) -> list[Record]:
+    return [Record(offset, offset + 10, 9_000, slot, RecordKind.STDOUT, data) for slot in (31, 0)]
+
+
+def start_record(offset: int, log_from: int) -> Record:
+    return Record(offset, offset, 9_000, 0, RecordKind.SYSTEM, start=(7, 1), log_from=log_from)
+
+
+def own_line(offset: int, data: bytes) -> Record:
+    return Record(offset, offset + 10, 9_000, 31, RecordKind.STDOUT, data)
+
+
+async def test_a_run_s_log_may_begin_with_what_the_device_logged_before_it(desk: Desk) -> None:
+    desk.store(own_line(0, b"old"), own_line(10, b"boot"), own_line(20, b"banner"), end=30)
+    desk.output.text(b"hook has run\n")
+    desk.store(own_line(30, b"up"), end=40)
+    desk.store(start_record(40, 10), *console_line(40, b"mine"), end=50)
+    assert await desk.log(MAIN) == "boot\nbanner\nhook has run\nup\nmine\n"
+    assert await desk.log(DeviceKey("board")) == "old\nboot\nbanner\nhook has run\nup\nmine\n"
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+async def test_of_a_long_boot_the_newest_part_is_taken_and_the_rest_named(tmp_path: Path, is_restarted: bool) -> None:
+    desk = Desk(tmp_path, budget_bytes=8 << 20)
+    lines = [f"{number:06d}".encode() * 20 for number in range(10_000)]
+    for number in range(0, len(lines), 10):
+        desk.store(*(own_line((number + each) * 10, lines[number + each]) for each in range(10)), end=number * 10 + 100)
+    if is_restarted:
+        desk.output = desk.new_output()
+    desk.store(start_record(len(lines) * 10, 0), end=len(lines) * 10)
+    gap, *told = (await desk.log(MAIN)).splitlines()
+    assert gap.startswith("--- wirelet gap: unknown size, log full,")
+    assert told == [line.decode() for line in lines[-len(told) :]]
+    assert COPIED_BYTES - COPIED_BYTES / COPIED_PARTS * 2 <= sum(map(len, told)) <= COPIED_BYTES
+    desk.close()
+
+
+async def test_what_nobody_read_is_named_in_the_run_s_log_and_the_device_s(desk: Desk) -> None:
+    desk.store(Record(0, 0, 9_000, 0, RecordKind.SYSTEM, start=(7, 1)), *console_line(0, b"a"), end=10)
+    desk.store(Gap(10, None, None, GapReason.NOBODY_READING), *console_line(10, b"b"), end=20)
+    for key in (MAIN, DeviceKey("board")):
+        before, gap, after = (await desk.log(key)).splitlines()
+        assert (before, after) == ("a", "b")
+        assert gap.startswith("--- wirelet gap: unknown size, nobody was reading,")
+    assert desk.output.gaps == {GapCause.NOBODY_READING: 1}
+
+
+async def test_what_nobody_read_without_a_run_is_named_once(desk: Desk) -> None:
+    desk.runs.forget("u1")
+    desk.store(Gap(0, None, None, GapReason.NOBODY_READING), end=0)
+    assert (await desk.log(DeviceKey("board"))).count("nobody was reading") == 1

@@ -58,7 +58,7 @@ def test_the_wheel_offers_every_driver_by_an_entry_point(wheel: zipfile.ZipFile)
     offered = configparser.ConfigParser()
     offered.read_string(text_of(wheel, "entry_points.txt"))
     assert {"serial", "simulated"} <= set(offered["wirelet.links"])
-    assert {"exec", "framed"} <= set(offered["wirelet.protocols"])
+    assert {"framed", "console", "exec"} <= set(offered["wirelet.protocols"])
     assert "transports/protocols/exec_wrapper.sh" in wheel.namelist()
     for group in ("wirelet.links", "wirelet.protocols"):
         assert {f"{value.partition(':')[0].replace('.', '/')}.py" for value in offered[group].values()} <= set(wheel.namelist())

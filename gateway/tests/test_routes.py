@@ -23,7 +23,9 @@ from gateway.kubelet.seams import DeviceRow, PortRow
 from gateway.kubelet.server import HttpServer, Limits
 from gateway.kubelet.tls import ServingTls
 from gateway.tests.endpoint_fakes import (
+    DEADLINE_S,
     Authority,
+    FakeCare,
     FakeDeviceLogs,
     FakeLogs,
     FakePods,
@@ -33,6 +35,7 @@ from gateway.tests.endpoint_fakes import (
     FixedVitals,
     client_context,
     pod,
+    read_until,
     serving,
     talk,
 )
@@ -226,7 +229,7 @@ DEVICES = [
 @pytest.fixture
 async def socket_path(tmp_path: Path) -> AsyncIterator[str]:
     events = FixedEvents([{"type": "Normal", "reason": "Started"}])
-    local = local_routes(PODS, FixedDevices(DEVICES), events, FakeDeviceLogs({"board-a": b"boot\n"}))
+    local = local_routes(PODS, FixedDevices(DEVICES), events, FakeDeviceLogs({"board-a": b"boot\n"}), FakeCare())
     server = HttpServer(Endpoint((*kubelet_routes(PODS, logs(), FixedVitals()), *local)), limits=ROOMY)
     async with serving(server, await listen_unix(tmp_path / "run" / "wirelet.sock")) as path:
         yield path
@@ -267,10 +270,23 @@ async def test_devices_as_the_command_line_sees_them(socket_path: str) -> None:
     assert (two["state"], two["message"], two["lastSeen"]) == ("Disconnected", "no such port", None)
 
 
+async def test_a_device_is_lent_until_the_client_leaves(tmp_path: Path) -> None:
+    care = FakeCare()
+    routes = local_routes(PODS, FixedDevices(DEVICES), FixedEvents([]), FakeDeviceLogs({}), care)
+    async with serving(HttpServer(Endpoint(routes), limits=ROOMY), await listen_unix(tmp_path / "wirelet.sock")) as path:
+        async with await anyio.connect_unix(path) as client:
+            await client.send(b"POST /wirelet/devices/board-a/lend?borrower=me%3A+flash HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert b'{"port": "/dev/ttyUSB0"}\n' in await read_until(client, b"}\n")
+            assert care.lent == ["me: flash"]
+        with anyio.fail_after(DEADLINE_S):
+            await care.is_free.wait()
+        assert (await local(path, "/wirelet/devices/board-a/lend"))[0] == 405
+
+
 async def test_unused_ports_as_the_command_line_sees_them(tmp_path: Path) -> None:
     port = PortRow("0403:6001 at port 1-2", "/dev/ttyUSB4", {"usbSerial": "A5"})
     for devices, status in ((FixedDevices(DEVICES, [port]), 200), (FixedDevices(DEVICES, None), 503)):
-        routes = local_routes(PODS, devices, FixedEvents([]), FakeDeviceLogs({}))
+        routes = local_routes(PODS, devices, FixedEvents([]), FakeDeviceLogs({}), FakeCare())
         async with serving(HttpServer(Endpoint(routes), limits=ROOMY), await listen_unix(tmp_path / str(status) / "wirelet.sock")) as path:
             answer = await local(path, "/wirelet/ports")
         assert answer[0] == status

@@ -87,6 +87,18 @@ async def test_the_way_of_an_attempt(office: Office) -> None:
     assert set(office.told) == {UID}
 
 
+async def test_a_run_is_ready_unless_the_device_says_that_it_is_not(office: Office) -> None:
+    await intend(office)
+    seen = []
+    for ready in (False, True, None):
+        await office.book.running(RUN, replace(STATUS, ready=ready), epoch=5, boot_id=9)
+        (attempt,) = office.book.runs.attempts(UID)["main"]
+        assert office.state == "running"
+        seen.append(attempt.is_ready)
+    assert seen == [False, True, True]
+    assert len(office.told) == 2
+
+
 Change = Callable[[RunBook], Coroutine[Any, Any, None]]
 LATE: list[Change] = [
     lambda book: book.running(RUN, STATUS, 5, 9),

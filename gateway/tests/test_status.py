@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -164,6 +165,13 @@ def test_transition_times_stay_while_nothing_changes_and_move_when_it_does() -> 
     assert second["startTime"] == TIME
     memory.status = second
     assert status_of(pod(), {"main": [RUNNING]}, memory, later_s=120) == second
+
+
+def test_a_container_that_says_it_is_not_ready_yet_runs_and_is_unready() -> None:
+    status = status_of(pod(), {"main": [replace(RUNNING, is_ready=False)]})
+    (container,) = status["containerStatuses"]
+    assert ("running" in container["state"], container["started"], container["ready"]) == (True, True, False)
+    assert conditions(status)["Ready"] == ("False", "ContainersNotReady")
 
 
 def test_a_pulled_cable_is_not_ready_but_still_running() -> None:

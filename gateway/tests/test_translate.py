@@ -174,7 +174,22 @@ def test_a_size_that_is_none_is_refused_with_its_key(written: str) -> None:
         claims_of(with_log_bytes(written))
 
 
+@pytest.mark.parametrize(("written", "from_boot"), [("boot", True), ("start", False), ("", False)])
+def test_a_pod_says_where_its_logs_begin(written: str, from_boot: bool) -> None:
+    assert claims_of(with_annotation("wirelet.dev/log-from", written)).from_boot is from_boot
+
+
+def test_a_place_where_no_log_begins_is_refused_with_its_key() -> None:
+    with pytest.raises(TranslationError, match="yesterday must be start or boot") as caught:
+        claims_of(with_annotation("wirelet.dev/log-from", "yesterday"))
+    assert caught.value.path == "metadata.annotations.wirelet.dev/log-from"
+
+
 def with_log_bytes(written: str) -> PodView:
+    return with_annotation("wirelet.dev/log-bytes", written)
+
+
+def with_annotation(name: str, written: str) -> PodView:
     made = pod()
-    made["metadata"]["annotations"] = {"wirelet.dev/log-bytes": written}
+    made["metadata"]["annotations"] = {name: written}
     return PodView(made)

@@ -1,8 +1,8 @@
 """USB bulk in the guest: what Wirelet's link carries from and to an emulated device, beside pyusb alone on the same one in the same run.
 
 The guest is emulated and its neighbours come and go, so only the ratio says something, and that of the best of several laps in turns. The
-device never waits. pyusb alone moves 16 KiB at once, as loops mostly do, and then 64 KiB as the link does: what is missing there is the way
-from a thread to the event loop, which an emulated processor takes longer for than for the transfer.
+device never waits. pyusb alone moves 16 KiB at once, as loops mostly do, then 64 KiB, and then 256 KiB as the link does: what is missing
+there is the way from a thread to the event loop, which an emulated processor takes longer for than for the transfer.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from guest.tireless import Tireless
 from guest.usb_loop import link_lap
 from processes import Reaper
 
+from transports.usb_bursts import TRANSFER_BYTES
+
 TOTAL_BYTES: Final = 4 << 20
 ROUNDS: Final = 12
 LEAST_PERCENT: Final = 90.0
-SIZES: Final = (16384, 65536)
-ALONE: Final = ("pyusb alone, 16 KiB", "pyusb alone, 64 KiB")
+SIZES: Final = (16384, 65536, TRANSFER_BYTES)
+ALONE: Final = tuple(f"pyusb alone, {size // 1024} KiB" for size in SIZES)
 SERIALS: Final = {"source": True, "sink": False}
 """Serial number -> the device talks; it takes everything."""
 PRELOAD: Final = ("guest.inside", "guest.bare_laps", "anyio", "transports.discovery.monitor")
@@ -69,7 +71,7 @@ def main() -> int:
         *alone, link = (min(laps, key=lambda lap: lap.took_s) for laps in zip(*rounds[serial], strict=True))
         for who, lap in (*zip(ALONE, alone, strict=True), ("the link", link)):
             figures.show(f"{way}, {who}", mib * 1024 / lap.took_s, f"KiB/s, {lap.cpu_s / mib * 1000:.0f} ms of CPU per MiB")
-        for who, lap, least in zip(ALONE, alone, (LEAST_PERCENT, None), strict=True):
+        for who, lap, least in zip(ALONE, alone, [LEAST_PERCENT] * len(SIZES), strict=True):
             figures.show_least(f"{way}, the link against {who}", 100 * lap.took_s / link.took_s, "%", least)
     return figures.exit_code
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -16,7 +18,7 @@ from anyio import wait_all_tasks_blocked
 
 from transports import baud_watch, line_watch
 from transports.device import ABSENT_DELAY_S, BUSY_READ_BYTES, MAX_UNHANDLED_BYTES, Device
-from transports.errors import DeviceError, LinkError, LinkLost, LinkNotFound, LinkTimeout, LocalProtocolError, SessionLost
+from transports.errors import DeviceError, LinkBusy, LinkError, LinkLost, LinkNotFound, LinkTimeout, LocalProtocolError, SessionLost
 from transports.link import MAX_READ_BYTES, LineErrors, Link, LinkOpener
 from transports.protocol import Event, Joined, Left, Listed, Output, Problem, RemoveWorkload, StartWorkload, WorkloadState
 from transports.serial import SerialLink, SerialLinkOpener
@@ -261,6 +263,32 @@ async def test_an_answer_that_never_comes_ends_at_the_deadline(tmp_path: Path) -
 
 
 # -- the cable
+
+
+async def test_a_lent_port_is_closed_and_opened_again_afterwards(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        await b.board.join()
+        await b.notes.until(Listed)
+        async with b.device.lent("me: esptool") as address:
+            assert address == str(b.board.path)
+            assert str(b.device.link_error).endswith("lent to me: esptool")
+            fd = os.open(address, os.O_RDWR | os.O_NOCTTY)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nobody else has it
+            os.close(fd)
+            with pytest.raises(LinkBusy, match="lent to me: esptool"):
+                async with b.device.lent("you"):
+                    pass
+            assert not b.device.is_ready
+        await b.board.join()
+        await b.notes.until(Listed, 2)
+        assert b.device.is_ready
+
+
+async def test_a_link_that_no_other_program_could_use_is_not_lent(tmp_path: Path) -> None:
+    async with bench(tmp_path, opener=HeardOpener(str(tmp_path / "board"))) as b:
+        with pytest.raises(LinkError, match="has no port that another program could use"):
+            async with b.device.lent("me"):
+                pass
 
 
 async def test_pulling_the_cable_ends_the_session_and_its_requests_and_a_replug_starts_a_new_one(tmp_path: Path) -> None:

@@ -64,8 +64,8 @@ def test_an_interface_is_part_of_the_name(far: FakeFarEnd) -> None:
 async def test_a_burst_of_whole_packets_is_followed_by_an_empty_one(
     opener: UsbLinkOpener, far: FakeFarEnd, burst_bytes: int, transfers: list[int]
 ) -> None:
-    async with opened(opener) as link:
-        await link.send(bytes(burst_bytes))
+    async with opened(opener) as link, anyio.create_task_group() as tasks:
+        tasks.start_soon(link.send, bytes(burst_bytes))
         assert await read_exactly(far, burst_bytes) == bytes(burst_bytes)
     assert [len(each) for each in far.device.out_transfers] == transfers
 
@@ -78,7 +78,7 @@ async def test_nothing_sent_is_nothing_on_the_bus(opener: UsbLinkOpener, far: Fa
 
 async def test_who_does_not_receive_holds_the_device_up(far: FakeFarEnd) -> None:
     opener = UsbLinkOpener(FixedPlace("port 1-1.3"), far.open_pipe, max_buffers=2)
-    data = bytes(range(256)) * 1024
+    data = bytes(range(256)) * (6 * TRANSFER_BYTES // 256)
     async with opened(opener) as link:
         await far.send(data)
         first = await link.receive(1)

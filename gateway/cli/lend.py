@@ -1,0 +1,62 @@
+"""`wirelet lend DEVICE -- COMMAND`: the gateway closes the device's port, the command runs, the gateway opens the port again.
+
+The device is lent for as long as this process lives, however it ends: the gateway sees the connection go.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from typing import Final
+
+from gateway.cli.client import Client, ClientError, add_socket_argument, socket_path
+
+NOT_RUN: Final = 127
+"""What a shell says of a command that it does not find."""
+PORT: Final = "{port}"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("device", metavar="DEVICE")
+    parser.add_argument(
+        "argv",
+        metavar="-- COMMAND",
+        nargs=argparse.REMAINDER,
+        help=f"run with WIRELET_PORT and ESPTOOL_PORT in its environment; {PORT} in an argument is the port, too",
+    )
+    add_socket_argument(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code: the command's, 128 + its signal, 127 when it cannot be run; 1 when the device is not lent; 2 without a command."""
+    argv = arguments.argv[1:] if arguments.argv[:1] == ["--"] else arguments.argv
+    if not argv:
+        print(f"wirelet lend: say what to run: wirelet lend {arguments.device} -- esptool flash_id", file=sys.stderr)
+        return 2
+    borrower = f"{getpass.getuser()}: {shlex.join(argv)}"
+    try:
+        with Client(socket_path(arguments.socket)).lent(arguments.device, borrower) as port:
+            return _run([word.replace(PORT, port) for word in argv], arguments.device, port)
+    except ClientError as error:
+        print(f"wirelet lend: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(argv: list[str], device: str, port: str) -> int:
+    environment = {**os.environ, "WIRELET_DEVICE": device, "WIRELET_PORT": port, "ESPTOOL_PORT": port}
+    try:
+        command = subprocess.Popen(argv, env=environment)
+    except OSError as error:
+        print(f"wirelet lend: cannot run {argv[0]}: {error.strerror}", file=sys.stderr)
+        return NOT_RUN
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the command's, which has the terminal, too
+    try:
+        code = command.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return code if code >= 0 else 128 - code

@@ -1,0 +1,26 @@
+"""What the doctor reads of the kernel's tables."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.cli.doctor import ending_of, kernel_consoles
+from gateway.cli.openers import Holder
+
+
+def test_the_kernels_consoles_are_read_from_its_table() -> None:
+    table = "ttyS0                -W- (EC p a)    4:64\ntty0                 -WU (E  p  )    4:1\n"
+    assert kernel_consoles(table) == {"ttyS0", "tty0"}
+    assert kernel_consoles("") == set()
+
+
+@pytest.mark.parametrize(
+    ("command", "unit", "fix"),
+    [
+        ("agetty", "serial-getty@ttyAMA0.service", "to have a board there: systemctl mask --now serial-getty@ttyAMA0.service"),
+        ("gpsd", "gpsd.service", "end it: systemctl stop gpsd.service"),
+        ("picocom", "", "end it: kill 812"),
+    ],
+)
+def test_a_service_is_ended_as_one_so_that_it_does_not_come_back(command: str, unit: str, fix: str) -> None:
+    assert ending_of(Holder("/dev/ttyAMA0", 812, command, unit)) == fix
