@@ -227,6 +227,20 @@ async def test_a_killed_session_ends_an_idle_receive_and_a_stalled_send(server: 
     assert all("the connection was lost" in each for each in lost)
 
 
+async def test_more_devices_than_an_sshd_lets_in_at_once_wait_for_each_other(server: Sshd) -> None:
+    """An untouched one drops connections from the tenth on that is not logged in yet, at random (MaxStartups)."""
+    said: list[bytes] = []
+
+    async def log_in() -> None:
+        async with opened(SshLinkOpener(options(server, command="echo in; exec cat"))) as link:
+            said.append(await read_exactly(link, 3))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(40):
+            tasks.start_soon(log_in)
+    assert said == [b"in\n"] * 40
+
+
 async def test_a_command_that_ends_says_why(server: Sshd) -> None:
     async with opened(SshLinkOpener(options(server, command="no-such-program-here"))) as link:
         with pytest.raises(LinkLost, match=r"the command ended with status 127: .*no-such-program-here.*not found"):

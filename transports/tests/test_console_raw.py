@@ -197,6 +197,14 @@ def test_the_verdict_of_an_earlier_boot_is_forgotten() -> None:
     assert rig.statuses == []
 
 
+def test_a_working_directory_is_refused() -> None:
+    rig = Rig().up()
+    told = rig.answer(rig.start(working_dir="/srv"))
+    assert told is not None
+    assert (told.code, told.text) == (Code.UNSUPPORTED, "workingDir /srv: a console has no directories")
+    assert rig.sent == b""
+
+
 def test_one_workload_has_the_console() -> None:
     rig = Rig().up()
     rig.start(7)

@@ -172,6 +172,8 @@ class ConsoleProtocol:
         run = self._memory.run
         if run is not None and (run.wid, run.gen) == (request.wid, request.gen):
             self._answer(request_id, status=run)
+        elif request.working_dir:
+            self._answer(request_id, Code.UNSUPPORTED, f"workingDir {request.working_dir}: a console has no directories")
         elif run is not None or self._starting is not None:
             self._answer(request_id, Code.BUSY, "another workload has the console")
         else:
