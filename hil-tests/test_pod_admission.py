@@ -135,7 +135,6 @@ def test_a_node_that_evicts_takes_no_new_pod(lab: PodLab) -> None:
         ("container", {"readinessProbe": PROBE}, "spec.containers[0].readinessProbe"),
         ("container", {"startupProbe": PROBE}, "spec.containers[0].startupProbe"),
         ("container", {"lifecycle": {"preStop": {"sleep": {"seconds": 1}}}}, "spec.containers[0].lifecycle"),
-        ("container", {"workingDir": "/home"}, "spec.containers[0].workingDir"),
     ],
     ids=lambda value: value if isinstance(value, str) and "." in value else "",
 )
@@ -146,6 +145,13 @@ def test_a_refused_field_waits_with_its_path(lab: PodLab, where: str, fields: di
     assert pod["status"]["phase"] == "Pending"
     lab.wait(lambda: "Failed" in lab.event_reasons("pod"), "the event")
     assert "Started" not in lab.event_reasons("pod")
+
+
+def test_a_board_without_directories_refuses_a_working_directory(lab: PodLab) -> None:
+    lab.run("pod", "hello", container={"workingDir": "/home"})
+    pod = lab.wait_for_pod("pod", refusals)
+    assert "workingDir /home: a device that speaks frames has no directories" in refusals(pod)[0]
+    assert pod["status"]["phase"] == "Pending"
 
 
 def refusals(pod: dict[str, Any]) -> list[str]:
