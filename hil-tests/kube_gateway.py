@@ -21,6 +21,7 @@ from gateway.node.controller import NodeController
 from gateway.node.facts import ClassSlots, HostFacts, NodeFacts
 
 WAIT_S = 15.0
+LOOK_S = 0.1
 
 
 def facts(name: str, **changes: Any) -> NodeFacts:
@@ -47,10 +48,11 @@ class KubeGateway:
         self.changed.set()
 
     async def until(self, condition: Callable[[], Any]) -> Any:
-        """The first true value of condition, looked at whenever a pod or the node changed."""
+        """The first true value of condition, looked at whenever a pod or the node changed; what the gateway wrote itself nobody is told."""
         with anyio.fail_after(WAIT_S):
             while not (value := condition()):
-                await self.changed.wait()
+                with anyio.move_on_after(LOOK_S):
+                    await self.changed.wait()
                 self.changed = anyio.Event()
         return value
 
