@@ -20,6 +20,8 @@ STOP_GRACE_S: Final = 5.0
 """How long a process may take to end by itself before it is killed."""
 PORTS: Final = range(20000, 32000)
 """Below Linux's ephemeral ports, so that no outgoing connection takes one between its choice and its use."""
+LANES: Final = 4
+"""Each of so many pytest processes that run beside one another (pytest-xdist) has ports of its own: seconds pass before some are used."""
 
 START_TIMEOUT_S: Final = 30.0
 POLL_S: Final = 0.02
@@ -27,17 +29,26 @@ POLL_S: Final = 0.02
 _REAP: Final = 'groups=; while read -r pid; do groups="$groups -$pid"; done; [ -z "$groups" ] || kill -s KILL -- $groups 2>/dev/null'
 
 
+_given: Final[set[int]] = set()
+
+
 class NotReady(Exception):
     """A process did not come up; the message ends with its last lines."""
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on at 127.0.0.1."""
+    """A TCP port that nobody listens on at 127.0.0.1, and that this process has not given out before."""
     while True:
-        port = random.choice(PORTS)
+        port = random.choice(PORTS[_lane() :: LANES])
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            return port
+            if port not in _given:
+                _given.add(port)
+                return port
+
+
+def _lane() -> int:
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % LANES
 
 
 class Reaper:
