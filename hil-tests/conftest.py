@@ -32,8 +32,10 @@ _namespaces = itertools.count(1)
 
 def pytest_configure(config: pytest.Config) -> None:
     needs.required()  # an unknown name is said before the first test
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background by a shell: what tests start would ignore ^C, too
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A shell that starts this in the background, or nohup, has some signals ignored; what tests start would inherit that.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

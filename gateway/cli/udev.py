@@ -144,7 +144,7 @@ def _processes() -> Iterator[str]:
 def _command() -> str:
     """How root, who has another PATH, starts this Wirelet."""
     command = Path(sys.executable).with_name("wirelet")
-    return str(command) if command.exists() else "wirelet"
+    return str(command) if os.path.exists(command) else "wirelet"
 
 
 def _states(devices: Iterable[Device]) -> Iterator[tuple[str, NodeState]]:
