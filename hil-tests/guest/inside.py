@@ -47,7 +47,8 @@ def await_entries(folder: str, count: int) -> list[str]:
 
 def _entries(folder: str) -> list[str]:
     with contextlib.suppress(FileNotFoundError):
-        return sorted(f"{folder}/{name}" for name in os.listdir(folder))
+        # udev makes a link under a name that begins so, and renames it.
+        return sorted(f"{folder}/{name}" for name in os.listdir(folder) if not name.startswith(".#"))
     return []
 
 
