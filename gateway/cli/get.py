@@ -85,13 +85,11 @@ def run(arguments: argparse.Namespace) -> int:
     except ClientError as error:
         print(f"wirelet get: {error}", file=sys.stderr)
         return 1
-    rows = [row for row in found if everywhere or _namespace(row) == arguments.namespace]
-    if arguments.name is not None:
-        rows = [row for row in rows if _name(row) == arguments.name]
-        if not rows:
-            known = ", ".join(sorted({_name(row) for row in found})) or "none"
-            print(f'wirelet get: no {kind.rstrip("s")} "{arguments.name}"{_place(arguments, kind)}; there are: {known}', file=sys.stderr)
-            return 1
+    rows = _chosen(found, arguments, everywhere=everywhere)
+    if arguments.name is not None and not rows:
+        known = ", ".join(sorted({_name(row) for row in found})) or "none"
+        print(f'wirelet get: no {kind.rstrip("s")} "{arguments.name}"{_place(arguments, kind)}; there are: {known}', file=sys.stderr)
+        return 1
     if arguments.output == "json":
         print(json.dumps({"items": rows, **({"unusedPorts": unused} if arguments.all else {})}, indent=2))
     elif arguments.output == "yaml":
@@ -116,8 +114,7 @@ def _watch(client: Client, arguments: argparse.Namespace, seen: Sequence[Row], *
         except ClientError as error:
             print(f"wirelet get: {error}", file=sys.stderr)
             return 1
-        rows = [row for row in found if everywhere or _namespace(row) == arguments.namespace]
-        rows = [row for row in rows if arguments.name in (None, _name(row))]
+        rows = _chosen(found, arguments, everywhere=everywhere)
         if news := changed(seen, rows):
             if arguments.output == "json":
                 sys.stdout.write("".join(f"{json.dumps(row, indent=2)}\n" for row in news))
@@ -126,6 +123,11 @@ def _watch(client: Client, arguments: argparse.Namespace, seen: Sequence[Row], *
                 sys.stdout.write(table.partition("\n")[2])
             sys.stdout.flush()
         seen = rows
+
+
+def _chosen(found: Sequence[Row], arguments: argparse.Namespace, *, everywhere: bool) -> list[Row]:
+    here = [row for row in found if everywhere or _namespace(row) == arguments.namespace]
+    return [row for row in here if arguments.name in (None, _name(row))]
 
 
 def changed(before: Sequence[Row], now: Sequence[Row]) -> list[Row]:

@@ -48,17 +48,19 @@ class Care:
         borrower = "".join(character if character.isprintable() else "?" for character in borrower)[:MAX_BORROWER_CHARS]
         if board.borrower:
             raise CareRefused(f"{device} is lent to {board.borrower}")
-        board.borrower = borrower
-        board.output.text(f"wirelet: lent to {borrower}\n".encode())
+        board.borrower = borrower  # before the port is closed: the pods are told why
         try:
             async with self._lenders[device].lent(borrower) as address:
+                board.output.text(f"wirelet: lent to {borrower}\n".encode())
                 self._told(board)
-                yield address
+                try:
+                    yield address
+                finally:
+                    board.output.text(b"wirelet: no longer lent\n")
         except LinkError as error:
             raise CareRefused(str(error)) from error
         finally:
             board.borrower = ""
-            board.output.text(b"wirelet: no longer lent\n")
             self._told(board)
 
     async def do(self, device: str, what: str) -> None:

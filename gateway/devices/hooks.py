@@ -1,4 +1,4 @@
-"""Hooks: a person's own commands that reset or power.cycle a board. argv, a deadline, no shell.
+"""Hooks: a person's own commands that reset or power-cycle a board. argv, a deadline, no shell.
 
 A hook is not cut off when the gateway ends: half a power cycle leaves a board without power. At its deadline it is killed, with everything
 that it started.

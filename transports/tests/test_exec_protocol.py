@@ -178,7 +178,7 @@ def test_a_slot_is_free_again_when_its_run_is_removed() -> None:
     assert words.request(StartWorkload(8, 1, "p", ("a",))).startswith(b"start 8 1 1 - 2\n")
     words.answer(b"8 1 1 20 - -\n", text="20")
     assert words.request(StartWorkload(9, 1, "p", ("a",))) == b""
-    assert words.events[-1] == Answered(words.events[-1].request_id, Code.BUSY, None, "all 2 slots are taken")  # type: ignore[union-attr]
+    assert words.events[-1] == Answered(words.events[-1].request_id, Code.BUSY, None, "all 2 slots are taken")  # type: ignore[union-attr]  # an answer
     assert words.request(RemoveWorkload(7, 1)) == b"remove 7 1\n"
     words.answer()
     assert words.request(StartWorkload(9, 1, "p", ("a",))).startswith(b"start 9 1 0 ")
