@@ -31,6 +31,12 @@ def writes(lab: Lab) -> list[dict[str, Any]]:
     return [event for event in changing if event["objectRef"]["resource"] not in ("leases", "tokenreviews", "subjectaccessreviews")]
 
 
+def first_end(pod: dict[str, Any]) -> dict[str, Any]:
+    told = container(pod)
+    ended: dict[str, Any] = told["state"].get("terminated") or told["lastState"]["terminated"]
+    return ended
+
+
 def test_a_boot_loop_is_told_and_floods_nothing(lab: Lab) -> None:
     lab.set_up(boards=2)
     lab.run("counter", "counter", "--rate", "50", metadata={"annotations": {"wirelet.dev/device": "board-0"}})
@@ -40,7 +46,11 @@ def test_a_boot_loop_is_told_and_floods_nothing(lab: Lab) -> None:
     lab.wait(lambda: {"Started"} <= set(lab.event_reasons("calm")), "the events of the start")
     before, lines_before = len(writes(lab)), len(lab.gateway.log().splitlines())
 
-    for _ in range(int(LOOP_S * RATE_HZ)):
+    lab.boards.reset(0)
+    # Read before the back-off ends: a later attempt may be cut before the device confirms it, and then nobody knows that it ran.
+    looping = lab.wait_for_pod("counter", lambda pod: container(pod).get("restartCount", 0) >= 1 or "terminated" in container(pod)["state"])
+    assert first_end(looping)["reason"] == "DeviceRebooted"
+    for _ in range(int(LOOP_S * RATE_HZ) - 1):
         lab.boards.reset(0)
         time.sleep(1 / RATE_HZ)
     node = lab.wait_for_node(lambda node: "again and again" in condition(node, "DeviceProblem").get("message", ""))
@@ -58,5 +68,4 @@ def test_a_boot_loop_is_told_and_floods_nothing(lab: Lab) -> None:
     assert sum("restarts in a loop" in line for line in new_lines) == 1
 
     assert container(lab.wait_for_ready("calm")) == container(calm)
-    looping = lab.wait_for_pod("counter", lambda pod: container(pod).get("restartCount", 0) >= 1)
-    assert container(looping)["lastState"]["terminated"]["reason"] == "DeviceRebooted"
+    lab.wait_for_pod("counter", lambda pod: container(pod).get("restartCount", 0) >= 1)
