@@ -89,7 +89,9 @@ class BulkPipe:
 
     def begin_write(self, data: memoryview) -> None:
         """The system has taken it when this returns. Raises LinkLost."""
-        self._out_of_host.begin(array("B", data), len(data))
+        buffer = array("B")
+        buffer.frombytes(data)  # given to array itself it would be copied number by number
+        self._out_of_host.begin(buffer, len(data))
 
     def wait(self) -> None:
         """Until a transfer has ended or somebody called wake, even before. Raises OSError."""

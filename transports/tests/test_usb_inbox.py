@@ -38,9 +38,11 @@ class TestInbox:
     @pytest.fixture
     async def inbox(self) -> Inbox:
         self.rooms = 0
+        self.has_room = threading.Event()
 
         def count() -> None:
             self.rooms += 1
+            self.has_room.set()
 
         return Inbox(asyncio.get_running_loop(), count, buffer_bytes=16, max_buffers=2)
 
@@ -51,7 +53,8 @@ class TestInbox:
         def read() -> None:
             for at in range(0, len(data), 13):
                 while not fill(inbox, data[at : at + 13]):
-                    pass
+                    self.has_room.wait()
+                    self.has_room.clear()
 
         thread = threading.Thread(target=read)
         thread.start()
