@@ -24,8 +24,10 @@ from transports.usb_lane import Lane
 READ_TIMEOUT_MS: Final = 250
 """How long a device that violates the rule of empty packets delays its bytes. A transfer to the device has no time-out: the next one would
 begin before the rest of it."""
-AT_ONCE: Final = 2
-"""Transfers under way in one direction: one moves while the other is looked at. More only take the kernel's memory for usbfs."""
+READS_AT_ONCE: Final = 1
+"""With a second one behind it a redirected device of QEMU loses what came after a short packet, 16 KiB at a time (ADR 0010)."""
+WRITES_AT_ONCE: Final = 2
+"""One moves while the next is made. More only take the kernel's memory for usbfs."""
 LAST_S: Final = 1.0
 """The kernel ends cancelled transfers at once; a loss is told after that at the latest."""
 WAIT_S: Final = 60.0
@@ -66,8 +68,8 @@ class BulkPipe:
         except OSError:
             self._give_back()
             raise
-        self._into_host = self._lane(name, interface.into_host, READ_TIMEOUT_MS, repeats=False)
-        self._out_of_host = self._lane(name, interface.out_of_host, 0, repeats=True)
+        self._into_host = self._lane(name, interface.into_host, READS_AT_ONCE, READ_TIMEOUT_MS, repeats=False)
+        self._out_of_host = self._lane(name, interface.out_of_host, WRITES_AT_ONCE, 0, repeats=True)
 
     @property
     def out_packet_bytes(self) -> int:
@@ -124,8 +126,8 @@ class BulkPipe:
         self._give_back()
         usb.util.dispose_resources(self._device)
 
-    def _lane(self, name: str, endpoint: Endpoint, timeout_ms: int, *, repeats: bool) -> Lane:
-        transfers = [self._backend.transfer(endpoint.address, timeout_ms) for _ in range(AT_ONCE)]
+    def _lane(self, name: str, endpoint: Endpoint, at_once: int, timeout_ms: int, *, repeats: bool) -> Lane:
+        transfers = [self._backend.transfer(endpoint.address, timeout_ms) for _ in range(at_once)]
         clear_halt: Callable[[], object] = lambda: self._device.clear_halt(endpoint.address)  # noqa: E731
         return Lane(name, transfers, clear_halt, repeats=repeats)
 

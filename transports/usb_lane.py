@@ -104,8 +104,7 @@ class Lane:
 
     def rest(self) -> Iterator[tuple[array[int], int]]:
         """After cancel, when nothing moves: what was moved until then."""
-        while self._flights:
-            yield self._take()
+        yield from [self._take() for _ in range(len(self._flights))]  # not those that begin meanwhile
 
     def _begin(self, flight: _Flight) -> None:
         flight.transfer.is_over = False
@@ -138,6 +137,7 @@ class Lane:
         self._is_stalled = False
         if not self._repeats:
             yield from self.rest()
+            return
         for flight in self._flights:
             self._begin(flight)
 

@@ -244,18 +244,26 @@ class UsbLink:
     def _work(self) -> None:
         try:
             while not self._is_ending:
-                self._begin()
+                self._begin_read()
+                self._begin_writes()
                 self._pipe.wait()
-                self._keep(self._pipe.received())
+                for buffer, count in self._pipe.received():
+                    try:
+                        self._begin_read()  # first: the device goes on while these bytes find their way
+                    finally:
+                        self._inbox.put(buffer, count)
                 self._pipe.look_at_written()
         except Exception as error:  # not handled here: carried over to the task that receives or sends
             with suppress(OSError):  # the loss is told already
-                self._keep(self._pipe.last())
+                for buffer, count in self._pipe.last():
+                    self._inbox.put(buffer, count)
             self._on_loop(self._lose, error)
 
-    def _begin(self) -> None:
+    def _begin_read(self) -> None:
         while self._pipe.can_read and (buffer := self._inbox.room()) is not None:
             self._pipe.begin_read(buffer)
+
+    def _begin_writes(self) -> None:
         while self._pipe.can_write and (data := self._next_transfer()) is not None:
             self._pipe.begin_write(data)
 
@@ -271,10 +279,6 @@ class UsbLink:
             self._transfers = None
             self._on_loop(burst.end)
         return None
-
-    def _keep(self, received: Iterator[tuple[array[int], int]]) -> None:
-        for buffer, count in received:
-            self._inbox.put(buffer, count)
 
     def _release(self) -> None:
         self._thread.join()
