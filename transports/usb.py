@@ -68,6 +68,8 @@ class BulkPipe:
         except OSError:
             self._give_back()
             raise
+        self._written: list[array[int]] = []
+        """Buffers to write from again: a new one for each transfer would cost more than the transfer."""
         self._into_host = self._lane(name, interface.into_host, READS_AT_ONCE, READ_TIMEOUT_MS, repeats=False)
         self._out_of_host = self._lane(name, interface.out_of_host, WRITES_AT_ONCE, 0, repeats=True)
 
@@ -91,8 +93,10 @@ class BulkPipe:
 
     def begin_write(self, data: memoryview) -> None:
         """The system has taken it when this returns. Raises LinkLost."""
-        buffer = array("B")
-        buffer.frombytes(data)  # given to array itself it would be copied number by number
+        buffer = self._written.pop() if self._written else array("B")
+        if len(buffer) < len(data):
+            buffer = array("B", bytes(len(data)))
+        memoryview(buffer)[: len(data)] = data
         self._out_of_host.begin(buffer, len(data))
 
     def wait(self) -> None:
@@ -105,8 +109,7 @@ class BulkPipe:
 
     def look_at_written(self) -> None:
         """Make room, and repeat what a stall ended. Raises LinkLost."""
-        for _ in self._out_of_host.ended():
-            pass
+        self._written += [buffer for buffer, _ in self._out_of_host.ended()]
 
     def last(self) -> Iterator[tuple[array[int], int]]:
         """After a loss: end everything, and give what came before. Nothing when the kernel does not let go."""

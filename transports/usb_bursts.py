@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-TRANSFER_BYTES: Final = 131072
+TRANSFER_BYTES: Final = 262144
 """Of one transfer: a multiple of every bulk packet size, or a packet that comes would not fit into what is left. Each wakes up to three
 threads, so that few large ones carry several times what many small ones do (ADR 0010)."""
 
