@@ -90,9 +90,9 @@ class Lane:
                     self._stalls = 0
                 yield self._take()
             else:
-                if head.transfer.count and not self._repeats:
-                    yield head.buffer, head.transfer.count
-                raise self._loss(head.transfer.error)
+                loss = self._loss(head.transfer.error)  # before the transfer begins anew
+                yield self._take()
+                raise loss
         if self._is_stalled and not self.is_moving:
             yield from self._go_on()
 

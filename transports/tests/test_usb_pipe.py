@@ -188,6 +188,22 @@ def test_what_came_before_the_loss_of_the_other_direction_is_there() -> None:
     assert [count for _, count in pipe.last()] == [512]
 
 
+def test_what_the_transfer_of_an_unplug_brought_comes_once() -> None:
+    device = FakeDevice()
+    pipe = opened(device)
+    pipe.begin_read(array("B", bytes(TRANSFER_BYTES)))
+    device.say(bytes(512), ends=False)
+    pipe.wake()
+    pipe.wait()
+    device.unplug()
+    pipe.wait()
+    received = pipe.received()
+    assert next(received)[1] == 512
+    with pytest.raises(LinkLost, match=r"^board: unplugged$"):
+        next(received)
+    assert list(pipe.last()) == []
+
+
 def test_stalls_with_bytes_between_them_may_be_many() -> None:
     device = FakeDevice()
     pipe = opened(device)
