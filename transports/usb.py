@@ -25,7 +25,7 @@ READ_TIMEOUT_MS: Final = 250
 """How long a device that violates the rule of empty packets delays its bytes. A transfer to the device has no time-out: the next one would
 begin before the rest of it."""
 READS_AT_ONCE: Final = 1
-"""With a second one behind it a redirected device of QEMU loses what came after a short packet, 16 KiB at a time (ADR 0010)."""
+"""With a second one waiting behind it bytes were lost in the guest (ADR 0010)."""
 WRITES_AT_ONCE: Final = 2
 """One moves while the next is made. More only take the kernel's memory for usbfs."""
 LAST_S: Final = 1.0
