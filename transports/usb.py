@@ -8,22 +8,30 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
 import usb.core
 import usb.util
 
-from transports.errors import LinkBusy, LinkError, LinkLost, LinkNotFound, LinkPermissionDenied, LinkTimeout
+from transports.errors import LinkBusy, LinkError, LinkNotFound, LinkPermissionDenied, LinkTimeout
 from transports.permission import who_may
 from transports.usb_errno import Meaning, meaning_of
 from transports.usb_interface import BulkInterface, Endpoint, Setting, choose
+from transports.usb_lane import Lane
 
-TRANSFER_TIMEOUT_MS: Final = 250
-"""Of one attempt: how long a device that violates the rule of empty packets delays its bytes, and a hung close waits."""
-MAX_STALLS: Final = 5
-"""Of one endpoint in a row; then the device wants to be left alone, or opened anew."""
+READ_TIMEOUT_MS: Final = 250
+"""How long a device that violates the rule of empty packets delays its bytes. A transfer to the device has no time-out: the next one would
+begin before the rest of it."""
+READS_AT_ONCE: Final = 1
+"""With a second one waiting behind it bytes were lost in the guest (ADR 0010)."""
+WRITES_AT_ONCE: Final = 2
+"""One moves while the next is made. More only take the kernel's memory for usbfs."""
+LAST_S: Final = 1.0
+"""The kernel ends cancelled transfers at once; a loss is told after that at the latest."""
+WAIT_S: Final = 60.0
+"""A look at nothing, as wake always ends it."""
 SETTLE_S: Final = 1.0
 """A device that has just come is there before the kernel has configured it."""
 SETTLE_LOOK_S: Final = 0.02
@@ -36,21 +44,20 @@ def pipe_of(backend: Any, name: str, number: int | None = None) -> BulkPipe:
         interface = choose(_settled_settings(device, name), lambda index: _string(device, index), number)
         if isinstance(interface, str):
             raise LinkError(f"{name}: {interface}")
-        return BulkPipe(device, name, interface)
+        return BulkPipe(backend, device, name, interface)
     except BaseException:
         usb.util.dispose_resources(device)
         raise
 
 
 class BulkPipe:
-    """One claimed interface. read may run in one thread and write in another; release when both have ended, after interrupt."""
+    """One claimed interface, for one thread: begin transfers, wait, and look at what has ended. Only wake is for others."""
 
-    def __init__(self, device: Any, name: str, interface: BulkInterface) -> None:
+    def __init__(self, backend: Any, device: Any, name: str, interface: BulkInterface) -> None:
         """Claims. Raises OSError."""
+        self._backend = backend
         self._device = device
-        self._name = name
         self._interface = interface
-        self._stalls = {interface.into_host.address: 0, interface.out_of_host.address: 0}
         self._had_driver = device.is_kernel_driver_active(interface.number)
         if self._had_driver:
             device.detach_kernel_driver(interface.number)
@@ -61,72 +68,83 @@ class BulkPipe:
         except OSError:
             self._give_back()
             raise
+        self._written: list[array[int]] = []
+        """Buffers to write from again: a new one for each transfer would cost more than the transfer."""
+        self._into_host = self._lane(name, interface.into_host, READS_AT_ONCE, READ_TIMEOUT_MS, repeats=False)
+        self._out_of_host = self._lane(name, interface.out_of_host, WRITES_AT_ONCE, 0, repeats=True)
 
     @property
     def out_packet_bytes(self) -> int:
         return self._interface.out_of_host.packet_bytes
 
-    def read(self, buffer: array[int]) -> int:
-        """How much of the buffer one transfer filled; 0 after a time-out, an empty packet and a stall that was cleared. Raises LinkLost.
+    @property
+    def can_read(self) -> bool:
+        """begin_read may be called."""
+        return self._into_host.has_room
 
-        The buffer's length is a multiple of every packet size: TRANSFER_BYTES.
-        """
-        endpoint = self._interface.into_host.address
-        try:
-            count = int(self._device.read(endpoint, buffer, TRANSFER_TIMEOUT_MS))
-        except usb.core.USBError as error:
-            self._go_on_after(error, endpoint)
-            return 0
-        self._stalls[endpoint] = 0
-        return count
+    @property
+    def can_write(self) -> bool:
+        """begin_write may be called."""
+        return self._out_of_host.has_room
 
-    def write(self, data: memoryview) -> int | None:
-        """How many bytes the device took of one transfer; None when it took nothing, not even an empty one. Raises LinkLost.
+    def begin_read(self, buffer: array[int]) -> None:
+        """The buffer comes back by received. Its length is a multiple of every packet size: TRANSFER_BYTES. Raises LinkLost."""
+        self._into_host.begin(buffer, len(buffer))
 
-        A transfer that a stall ended counts as not begun: repeated, some of its bytes may come twice, which frames can stand.
-        """
-        endpoint = self._interface.out_of_host.address
-        buffer = array("B")
-        buffer.frombytes(data)
-        try:
-            written: int = self._device.write(endpoint, buffer, TRANSFER_TIMEOUT_MS)
-        except usb.core.USBError as error:
-            self._go_on_after(error, endpoint)
-            return None
-        self._stalls[endpoint] = 0
-        return written
+    def begin_write(self, data: memoryview) -> None:
+        """The system has taken it when this returns. Raises LinkLost."""
+        buffer = self._written.pop() if self._written else array("B")
+        if len(buffer) < len(data):
+            buffer = array("B", bytes(len(data)))
+        memoryview(buffer)[: len(data)] = data
+        self._out_of_host.begin(buffer, len(data))
 
-    def interrupt(self) -> None:
-        """From another thread: the kernel ends the transfers under way. One that begins just now ends by its time-out."""
-        with suppress(usb.core.USBError):  # unplugged: then they have ended
-            usb.util.release_interface(self._device, self._interface.number)
+    def wait(self) -> None:
+        """Until a transfer has ended or somebody called wake, even before. Raises OSError."""
+        self._backend.handle_events(WAIT_S)
+
+    def received(self) -> Iterator[tuple[array[int], int]]:
+        """Buffers that were read into and how much; 0 after a time-out, an empty packet and a stall. Raises LinkLost after the last one."""
+        return self._into_host.ended()
+
+    def look_at_written(self) -> None:
+        """Make room, and repeat what a stall ended. Raises LinkLost."""
+        self._written += [buffer for buffer, _ in self._out_of_host.ended()]
+
+    def last(self) -> Iterator[tuple[array[int], int]]:
+        """After a loss: end everything, and give what came before. Nothing when the kernel does not let go."""
+        self._end(time.monotonic() + LAST_S)
+        if not self._into_host.is_moving:
+            yield from self._into_host.rest()
+
+    def wake(self) -> None:
+        """From another thread, not after release has begun: wait returns. It does not block."""
+        self._backend.wake()
 
     def release(self) -> None:
-        """Give everything back. Never raises."""
-        self.interrupt()
+        """Give everything back; no thread is in another method. Hangs as long as the kernel keeps a transfer. Raises nothing."""
+        self._end(float("inf"))
+        with suppress(usb.core.USBError):  # unplugged
+            usb.util.release_interface(self._device, self._interface.number)
         self._give_back()
         usb.util.dispose_resources(self._device)
+
+    def _lane(self, name: str, endpoint: Endpoint, at_once: int, timeout_ms: int, *, repeats: bool) -> Lane:
+        transfers = [self._backend.transfer(endpoint.address, timeout_ms) for _ in range(at_once)]
+        clear_halt: Callable[[], object] = lambda: self._device.clear_halt(endpoint.address)  # noqa: E731
+        return Lane(name, transfers, clear_halt, repeats=repeats)
+
+    def _end(self, deadline: float) -> None:
+        lanes = (self._out_of_host, self._into_host)
+        for lane in lanes:
+            lane.cancel()
+        while any(lane.is_moving for lane in lanes) and (left_s := deadline - time.monotonic()) > 0:
+            self._backend.handle_events(min(left_s, LAST_S))
 
     def _give_back(self) -> None:
         if self._had_driver:
             with suppress(usb.core.USBError):
                 self._device.attach_kernel_driver(self._interface.number)
-
-    def _go_on_after(self, error: usb.core.USBError, endpoint: int) -> None:
-        """Return when the transfer may be tried again. Raises LinkLost."""
-        meaning = meaning_of(error.errno)
-        if meaning is Meaning.NOTHING_YET:
-            return
-        if meaning is Meaning.STALLED and self._stalls[endpoint] < MAX_STALLS:
-            self._stalls[endpoint] += 1
-            try:
-                self._device.clear_halt(endpoint)
-            except usb.core.USBError as refusal:
-                meaning, error = meaning_of(refusal.errno), refusal
-            else:
-                return
-        why = meaning.value if meaning is not Meaning.UNKNOWN else str(error.strerror)
-        raise LinkLost(f"{self._name}: {why}") from error
 
 
 # -- private

@@ -8,8 +8,11 @@ and a refusal has the system's own error number.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import usb.backend.libusb1
@@ -19,6 +22,20 @@ from transports.usb import BulkPipe, open_error, pipe_of
 _LIBRARY: Final = "libusb-1.0.so.0"
 _NO_DEVICE_DISCOVERY: Final = 2
 """In enum libusb_option."""
+_BULK: Final = 2
+"""In enum libusb_transfer_type."""
+_ERRORS: Final[Mapping[int, int]] = MappingProxyType(
+    {1: errno.EIO, 2: errno.ETIMEDOUT, 3: errno.EIO, 4: errno.EPIPE, 5: errno.ENODEV, 6: errno.EOVERFLOW}
+)
+"""Of enum libusb_transfer_status. In pyusb's table a stall is EIO; 3, cancelled but not by us, is an interface that was taken."""
+_INTERRUPTED: Final = -10
+"""In enum libusb_error: a signal came."""
+_Struct: Final = usb.backend.libusb1._libusb_transfer
+_Ended: Final = usb.backend.libusb1._libusb_transfer_cb_fn_p
+
+
+class _TimeVal(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("microseconds", ctypes.c_long))
 
 
 def open_pipe(node: str, name: str, number: int | None = None) -> BulkPipe:
@@ -50,6 +67,9 @@ def _load() -> Any:
     backend.lib.libusb_wrap_sys_device.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t, ctypes.POINTER(ctypes.c_void_p)]
     backend.lib.libusb_get_device.argtypes = [ctypes.c_void_p]
     backend.lib.libusb_get_device.restype = ctypes.c_void_p
+    backend.lib.libusb_cancel_transfer.argtypes = [ctypes.POINTER(_Struct)]
+    backend.lib.libusb_interrupt_event_handler.argtypes = [ctypes.c_void_p]
+    backend.lib.libusb_handle_events_timeout_completed.argtypes = [ctypes.c_void_p, ctypes.POINTER(_TimeVal), ctypes.c_void_p]
     return backend
 
 
@@ -70,6 +90,7 @@ class OneDevice:
         self.devid: int | None = None
         self.handle = ctypes.c_void_p()
         self._context = ctypes.c_void_p()
+        self._transfers: list[BulkTransfer] = []
         self._file = os.open(node, os.O_RDWR | os.O_CLOEXEC)
         try:
             _check(_libusb.libusb_init(ctypes.byref(self._context)))
@@ -93,7 +114,9 @@ class OneDevice:
         self.close()
 
     def close(self) -> None:
-        """Idempotent. Nobody may be in a transfer."""
+        """Idempotent. No transfer may be under way."""
+        while self._transfers:
+            self._transfers.pop().free()
         if self.handle:
             _libusb.libusb_close(self.handle)
             self.handle = ctypes.c_void_p()
@@ -104,12 +127,58 @@ class OneDevice:
             os.close(self._file)
             self._file = -1
 
-    def bulk_read(self, handle: OneDevice, endpoint: int, interface: int, buffer: Any, timeout_ms: int) -> int:
-        """How much came. pyusb would forget that before a stall; here it is told first, and the next transfer tells the stall.
+    def transfer(self, endpoint: int, timeout_ms: int) -> BulkTransfer:
+        """Its memory lasts until close."""
+        transfer = BulkTransfer(self.handle, endpoint, timeout_ms)
+        self._transfers.append(transfer)
+        return transfer
 
-        Not so for bulk_write: what a controller says of a transfer that a stall ended is not always true (QEMU's EHCI: all was sent).
-        """
-        address, length = buffer.buffer_info()
-        data, came = ctypes.cast(address, ctypes.POINTER(ctypes.c_ubyte)), ctypes.c_int()
-        code = _libusb.libusb_bulk_transfer(self.handle, endpoint, data, length, ctypes.byref(came), timeout_ms)
-        return came.value or int(_check(code))
+    def handle_events(self, patience_s: float) -> None:
+        """Until transfers have ended, wake was called or patience is over. Raises OSError."""
+        patience = _TimeVal(int(patience_s), int(patience_s % 1 * 1e6))
+        code = _libusb.libusb_handle_events_timeout_completed(self._context, ctypes.byref(patience), None)
+        if code != _INTERRUPTED:
+            _check(code)
+
+    def wake(self) -> None:
+        """From another thread, not after close has begun."""
+        _libusb.libusb_interrupt_event_handler(self._context)
+
+
+class BulkTransfer:
+    """See transports.usb_lane.Transfer."""
+
+    def __init__(self, handle: ctypes.c_void_p, endpoint: int, timeout_ms: int) -> None:
+        self.is_over = True
+        self._struct = _libusb.libusb_alloc_transfer(0)
+        if not self._struct:
+            raise MemoryError
+        self._ended = _Ended(self._end)  # libusb keeps no reference
+        self._buffer: array[int] | None = None
+        fields = self._struct.contents
+        fields.dev_handle = handle
+        fields.endpoint, fields.type, fields.timeout = endpoint, _BULK, timeout_ms
+        fields.callback = self._ended
+
+    @property
+    def count(self) -> int:
+        return int(self._struct.contents.actual_length)
+
+    @property
+    def error(self) -> int:
+        return _ERRORS.get(self._struct.contents.status, 0)
+
+    def begin(self, buffer: array[int], length: int) -> None:
+        self._buffer = buffer  # as long as libusb has its address
+        self._struct.contents.buffer, self._struct.contents.length = buffer.buffer_info()[0], length
+        _check(_libusb.libusb_submit_transfer(self._struct))
+
+    def cancel(self) -> None:
+        _libusb.libusb_cancel_transfer(self._struct)  # refused: it has ended, or the device is gone and it ends
+
+    def free(self) -> None:
+        _libusb.libusb_free_transfer(self._struct)
+
+    def _end(self, _: object) -> None:
+        self._buffer = None
+        self.is_over = True

@@ -1,6 +1,6 @@
 """Received bytes on their way from a thread that reads to a task that receives: in buffers that go round, without a lock on the event loop.
 
-One thread fills buffers, one task empties them. There are so many and no more: when all are full the thread waits, and so does the device.
+One thread fills buffers, one task empties them. There are so many and no more: when all are full the device waits.
 A new buffer for each transfer would cost more than the transfer: memory that one thread takes and another gives back goes to the system and
 comes back as page faults.
 """
@@ -8,7 +8,6 @@ comes back as page faults.
 from __future__ import annotations
 
 import asyncio
-import threading
 from array import array
 from collections import deque
 from collections.abc import Callable
@@ -19,15 +18,22 @@ from transports.usb_bursts import TRANSFER_BYTES
 
 MAX_BUFFERS: Final = 4
 """1 MiB, if the task is so late; most devices never see the third."""
-ROOM_LOOK_S: Final = 0.25
-"""How soon a thread that waits for room sees that nobody will make any."""
 
 
 class Inbox:
     """Made on the loop of the task."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, buffer_bytes: int = TRANSFER_BYTES, max_buffers: int = MAX_BUFFERS) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        when_room: Callable[[], None],
+        *,
+        buffer_bytes: int = TRANSFER_BYTES,
+        max_buffers: int = MAX_BUFFERS,
+    ) -> None:
+        """when_room is called on the loop when a buffer is empty again after room() had none."""
         self._loop = loop
+        self._when_room = when_room
         self._buffer_bytes = buffer_bytes
         self._unmade = max_buffers
         self._empty: deque[array[int]] = deque()
@@ -39,16 +45,14 @@ class Inbox:
         self._when_news: Callable[[], None] | None = None
         self.is_over = False
         """Nothing more comes. What is there can still be taken."""
-        self._has_room = threading.Event()
+        self._is_room_wanted = False
 
     # -- in the thread
 
     def room(self) -> array[int] | None:
-        """A buffer to fill and put; None when there is none for a while."""
+        """A buffer to fill and put; None when there is none, and when_room tells of the next."""
         if not self._empty and not self._unmade:
-            self._has_room.clear()
-            if not self._empty:  # still: what was emptied before the clear is seen here
-                self._has_room.wait(ROOM_LOOK_S)
+            self._is_room_wanted = True  # before the second look: what is emptied after that tells
         if self._empty:
             return self._empty.pop()  # the last one used: it is in the processor's cache
         if not self._unmade:
@@ -81,7 +85,9 @@ class Inbox:
             self._offset = 0
             self._filled.popleft()
             self._empty.append(buffer)
-            self._has_room.set()
+            if self._is_room_wanted:
+                self._is_room_wanted = False
+                self._when_room()
         return data
 
     def when_news(self, call: Callable[[], None] | None) -> None:
@@ -95,7 +101,6 @@ class Inbox:
     def end(self) -> None:
         self.is_over = True
         self._tell()
-        self._has_room.set()
 
     def _tell(self) -> None:
         call, self._when_news = self._when_news, None

@@ -1,4 +1,4 @@
-"""A bulk interface of a USB device as a Link: a thread that reads, a thread that writes, and bounded buffers between them and the loop.
+"""A bulk interface of a USB device as a Link: a thread that moves bytes both ways, and bounded buffers between it and the loop.
 
 libusb can only block, so nothing of it is called on the event loop, and no call is waited for without a deadline. It knows no messages, no
 pyusb, and reopens nothing.
@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import queue
 import threading
 from array import array
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -37,25 +37,41 @@ CLOSE_DEADLINE_S: Final = 2.0
 
 
 class Pipe(Protocol):
-    """What transports.usb makes of a device. All of it blocks, and fails with LinkLost only."""
+    """What transports.usb makes of a device, for one thread. What begins a transfer or looks at ended ones raises LinkLost."""
 
     @property
     def out_packet_bytes(self) -> int: ...
 
-    def read(self, buffer: array[int]) -> int:
-        """How much came into the buffer; 0 after a while without any."""
+    @property
+    def can_read(self) -> bool: ...
+
+    @property
+    def can_write(self) -> bool: ...
+
+    def begin_read(self, buffer: array[int]) -> None: ...
+
+    def begin_write(self, data: memoryview) -> None: ...
+
+    def wait(self) -> None:
+        """Until a transfer has ended, or wake was called."""
         ...
 
-    def write(self, data: memoryview) -> int | None:
-        """How much of data the device took; None for nothing at all."""
+    def received(self) -> Iterator[tuple[array[int], int]]:
+        """The buffers that are read, and how much is in them."""
         ...
 
-    def interrupt(self) -> None:
-        """End the read and the write that are under way in other threads."""
+    def look_at_written(self) -> None: ...
+
+    def last(self) -> Iterator[tuple[array[int], int]]:
+        """As received, after a loss; nothing may begin any more."""
+        ...
+
+    def wake(self) -> None:
+        """From another thread, not while release runs."""
         ...
 
     def release(self) -> None:
-        """Give the device back; nobody reads or writes any more."""
+        """Give the device back; no thread is in wait any more."""
         ...
 
 
@@ -129,21 +145,19 @@ class UsbLink:
         self._pipe = pipe
         self._calls = calls
         self._loop = asyncio.get_running_loop()
-        self._inbox = Inbox(self._loop, max_buffers=max_buffers)
-        self._bursts: queue.SimpleQueue[_Burst | None] = queue.SimpleQueue()
+        self._inbox = Inbox(self._loop, self._wake, max_buffers=max_buffers)
+        self._bursts: deque[_Burst] = deque()
+        self._transfers: Iterator[memoryview] | None = None
+        """What is left of the first burst; the thread's."""
         self._burst: _Burst | None = None
         self._delivery: Delivery | None = None
         self._lost: Exception | None = None
         self._is_ending = False
-        """Read by the threads."""
+        """Read by the thread."""
         self._is_closing = False
         self._closed = anyio.Event()
-        self._threads = [
-            threading.Thread(target=self._work, args=(work,), name=f"{what} {name}", daemon=True)
-            for what, work in (("read", self._read), ("write", self._write))
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._thread = threading.Thread(target=self._work, name=f"move {name}", daemon=True)
+        self._thread.start()
 
     @property
     def name(self) -> str:
@@ -182,7 +196,8 @@ class UsbLink:
         await anyio.lowlevel.checkpoint_if_cancelled()
         self._raise_if_lost()
         burst = self._burst = _Burst(data, self._loop.create_future())
-        self._bursts.put(burst)
+        self._bursts.append(burst)
+        self._wake()
         try:
             await burst.over
         finally:
@@ -193,8 +208,8 @@ class UsbLink:
         if self._is_closing:
             await self._closed.wait()
             return
-        self._is_closing = True
         self._lose(LinkLost(f"{self._name}: closed"))
+        self._is_closing = True
         with anyio.CancelScope(shield=True):  # bounded by the deadline
             try:
                 await self._calls.run("close", self._release, deadline_s=CLOSE_DEADLINE_S)
@@ -209,10 +224,14 @@ class UsbLink:
             return
         self._lost = why
         self._is_ending = True
-        self._bursts.put(None)
+        self._wake()
         self._inbox.end()
         if self._burst is not None:
             self._burst.end()
+
+    def _wake(self) -> None:
+        if not self._is_closing:  # then the pipe may be gone
+            self._pipe.wake()
 
     def _raise_if_lost(self) -> None:
         if isinstance(self._lost, LinkLost):
@@ -220,35 +239,49 @@ class UsbLink:
         if self._lost is not None:
             raise self._lost
 
-    # -- in threads
+    # -- in the thread
 
-    def _work(self, work: Callable[[], None]) -> None:
+    def _work(self) -> None:
         try:
-            work()
+            while not self._is_ending:
+                self._begin_read()
+                self._begin_writes()
+                self._pipe.wait()
+                for buffer, count in self._pipe.received():
+                    try:
+                        self._begin_read()  # first: the device goes on while these bytes find their way
+                    finally:
+                        self._inbox.put(buffer, count)
+                self._pipe.look_at_written()
         except Exception as error:  # not handled here: carried over to the task that receives or sends
+            with suppress(OSError):  # the loss is told already
+                for buffer, count in self._pipe.last():
+                    self._inbox.put(buffer, count)
             self._on_loop(self._lose, error)
 
-    def _read(self) -> None:
-        while not self._is_ending:
-            if (buffer := self._inbox.room()) is not None:
-                self._inbox.put(buffer, self._pipe.read(buffer))
+    def _begin_read(self) -> None:
+        while self._pipe.can_read and (buffer := self._inbox.room()) is not None:
+            self._pipe.begin_read(buffer)
 
-    def _write(self) -> None:
-        while (burst := self._bursts.get()) is not None:
-            for transfer in transfers(burst.data, self._pipe.out_packet_bytes):
-                self._write_transfer(burst, transfer)
+    def _begin_writes(self) -> None:
+        while self._pipe.can_write and (data := self._next_transfer()) is not None:
+            self._pipe.begin_write(data)
+
+    def _next_transfer(self) -> memoryview | None:
+        """Of the first burst that has one. A burst is over when the system has all of it, which may be before the device has."""
+        while self._bursts:
+            burst = self._bursts[0]
+            if self._transfers is None:
+                self._transfers = transfers(burst.data, self._pipe.out_packet_bytes)
+            if not burst.is_given_up and (data := next(self._transfers, None)) is not None:
+                return data
+            self._bursts.popleft()
+            self._transfers = None
             self._on_loop(burst.end)
-
-    def _write_transfer(self, burst: _Burst, data: memoryview) -> None:
-        written: int | None = None
-        while not (self._is_ending or burst.is_given_up) and (data or written is None):
-            written = self._pipe.write(data)
-            data = data[written or 0 :]
+        return None
 
     def _release(self) -> None:
-        self._pipe.interrupt()
-        for thread in self._threads:
-            thread.join()
+        self._thread.join()
         self._pipe.release()
 
     def _on_loop(self, call: Callable[..., object], *args: object) -> None:
@@ -262,7 +295,7 @@ class _Burst:
     def __init__(self, data: bytes, over: asyncio.Future[None]) -> None:
         self.data = data
         self.over = over
-        """Done when the device has it all, or the link is lost."""
+        """Done when the system has it all, or the link is lost."""
         self.is_given_up = False
         """Nobody waits any more: what has not gone out must not, in front of the next."""
 

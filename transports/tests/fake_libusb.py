@@ -7,11 +7,11 @@ their order; what a real stack does is asked in the guest.
 from __future__ import annotations
 
 import errno
+import math
 import threading
 import time
 from array import array
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -53,6 +53,8 @@ class FakeDevice:
     out_transfers: list[bytes] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
     halted: set[int] = field(default_factory=set)
+    begun: int = 0
+    """How many transfers."""
     to_host: deque[bytes] = field(default_factory=deque)
     from_host: bytearray = field(default_factory=bytearray)
 
@@ -104,6 +106,8 @@ class FakeLibusb(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no ty
         super().__init__()
         self._device = device
         self._mine: set[int] = set()
+        self._transfers: list[FakeTransfer] = []
+        self._is_woken = False
 
     def enumerate_devices(self) -> Any:
         return iter([self._device])
@@ -191,61 +195,38 @@ class FakeLibusb(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no ty
     def clear_halt(self, dev_handle: Any, ep: int) -> None:
         self._note(f"clear {ep:02x}")
         with self._device.changed:
+            if any(each.endpoint == ep and not each.is_over for each in self._transfers):
+                raise AssertionError("a halt was cleared under a transfer that waits")
             self._device.halted.discard(ep)
 
-    def bulk_read(self, dev_handle: Any, ep: int, intf: int, buff: Any, timeout: int) -> int:
-        moved = bytearray()
+    # -- transfers, as transports.usb_backend has them
 
-        def is_over() -> bool:
-            """Fill the buffer as a host controller does: until it is full or a packet is short."""
-            while self._device.to_host and len(moved) < len(buff):
-                packet = self._device.to_host.popleft()
-                moved.extend(packet)
-                self._device.changed.notify_all()
-                if len(packet) < PACKET_BYTES:
-                    return True
-            return len(moved) == len(buff)
+    def transfer(self, endpoint: int, timeout_ms: int) -> FakeTransfer:
+        made = FakeTransfer(self._device, self._mine, endpoint, timeout_ms)
+        self._transfers.append(made)
+        return made
 
-        self._transfer(ep, intf, is_over, moved, timeout)
-        memoryview(buff)[: len(moved)] = moved
-        return len(moved)
+    def handle_events(self, patience_s: float) -> None:
+        deadline = time.monotonic() + patience_s
+        with self._device.changed:
+            while not (self._have_ended() or self._is_woken or time.monotonic() >= deadline):
+                ends = [deadline, *(each.deadline for each in self._transfers if not each.is_over)]
+                self._device.changed.wait(max(0.0, min(ends) - time.monotonic()))
+            self._is_woken = False
 
-    def bulk_write(self, dev_handle: Any, ep: int, intf: int, data: Any, timeout: int) -> int:
-        moved = bytearray()
-        whole = bytes(data)
+    def wake(self) -> None:
+        with self._device.changed:
+            self._is_woken = True
+            self._device.changed.notify_all()
 
-        def is_over() -> bool:
-            while len(moved) < len(whole) and len(self._device.from_host) < FIFO_BYTES:
-                packet = whole[len(moved) : len(moved) + PACKET_BYTES]
-                self._device.from_host += packet
-                moved.extend(packet)
-                self._device.changed.notify_all()
-            return len(moved) == len(whole)
-
-        self._transfer(ep, intf, is_over, moved, timeout)
-        self._device.out_transfers.append(bytes(moved))
-        return len(moved)
-
-    def _transfer(self, endpoint: int, interface: int, is_over: Callable[[], bool], moved: bytearray, timeout_ms: int) -> None:
-        """What came before the end counts, and what went before a time-out; else the end is told as an error."""
-        deadline = time.monotonic() + timeout_ms / 1000
-        device = self._device
-        with device.changed:
-            while True:
-                number = device.gone or (errno.EPIPE if self._is_halted(endpoint) else 0)
-                if number or is_over() or interface not in self._mine:
-                    break
-                if not device.changed.wait(deadline - time.monotonic()):
-                    number = errno.ETIMEDOUT
-                    break
-        if number and not (moved and (endpoint == IN or number == errno.ETIMEDOUT)):
-            raise usb_error(number)
-
-    def _is_halted(self, endpoint: int) -> bool:
-        if self._device.stalls.get(endpoint, 0) and endpoint not in self._device.halted:
-            self._device.stalls[endpoint] -= 1
-            self._device.halted.add(endpoint)
-        return endpoint in self._device.halted
+    def _have_ended(self) -> bool:
+        under_way = sorted((each for each in self._transfers if not each.is_over), key=lambda each: each.begun_as)
+        moving: set[int] = set()
+        for each in under_way:
+            each.go_on(is_first=each.endpoint not in moving)
+            if not each.is_over:
+                moving.add(each.endpoint)
+        return any(each.is_over for each in under_way)
 
     def _note(self, request: str) -> None:
         self._check()
@@ -254,6 +235,84 @@ class FakeLibusb(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no ty
     def _check(self) -> None:
         if self._device.gone:
             raise usb_error(self._device.gone)
+
+
+class FakeTransfer:
+    """As a host controller moves it: the first of its endpoint only, and none behind a halt."""
+
+    def __init__(self, device: FakeDevice, claimed: set[int], endpoint: int, timeout_ms: int) -> None:
+        self.endpoint = endpoint
+        self.is_over = True
+        self.count = 0
+        self.error = 0
+        self.deadline = math.inf
+        self.begun_as = 0
+        self._device = device
+        self._claimed = claimed
+        self._timeout_ms = timeout_ms
+        self._buffer = array("B")
+        self._length = 0
+        self._is_cancelled = False
+
+    def begin(self, buffer: array[int], length: int) -> None:
+        device = self._device
+        with device.changed:
+            if device.gone:
+                raise usb_error(device.gone)
+            self.begun_as = device.begun = device.begun + 1
+            self.deadline = time.monotonic() + self._timeout_ms / 1000 if self._timeout_ms else math.inf
+            self._buffer, self._length = buffer, length
+            self.count, self.error, self._is_cancelled, self.is_over = 0, 0, False, False
+
+    def cancel(self) -> None:
+        with self._device.changed:
+            self._is_cancelled = True
+
+    def go_on(self, *, is_first: bool) -> None:
+        if self._device.gone or self._is_cancelled or not self._claimed:
+            self._end(self._device.gone or errno.EIO)
+        elif is_first and self.endpoint not in self._device.halted:
+            if self._is_stalling():
+                self._end(errno.EPIPE)
+            elif self._read() if self.endpoint == IN else self._write():
+                self._end(0)
+        if not self.is_over and time.monotonic() >= self.deadline:
+            self._end(errno.ETIMEDOUT)
+
+    def _end(self, number: int) -> None:
+        self.error = number
+        self.is_over = True
+        if self.endpoint == OUT and not number:
+            self._device.out_transfers.append(bytes(self._buffer[: self._length]))
+
+    def _is_stalling(self) -> bool:
+        device = self._device
+        if not device.stalls.get(self.endpoint, 0):
+            return False
+        device.stalls[self.endpoint] -= 1
+        device.halted.add(self.endpoint)
+        return True
+
+    def _read(self) -> bool:
+        """Fill the buffer until it is full or a packet is short."""
+        device = self._device
+        while device.to_host and self.count < self._length:
+            packet = device.to_host.popleft()
+            self._buffer[self.count : self.count + len(packet)] = array("B", packet)
+            self.count += len(packet)
+            device.changed.notify_all()
+            if len(packet) < PACKET_BYTES:
+                return True
+        return self.count == self._length
+
+    def _write(self) -> bool:
+        device = self._device
+        while self.count < self._length and len(device.from_host) < FIFO_BYTES:
+            packet = bytes(self._buffer[self.count : min(self._length, self.count + PACKET_BYTES)])
+            device.from_host += packet
+            self.count += len(packet)
+            device.changed.notify_all()
+        return self.count == self._length
 
 
 class _Descriptor:

@@ -37,7 +37,14 @@ class TestInbox:
 
     @pytest.fixture
     async def inbox(self) -> Inbox:
-        return Inbox(asyncio.get_running_loop(), buffer_bytes=16, max_buffers=2)
+        self.rooms = 0
+        self.has_room = threading.Event()
+
+        def count() -> None:
+            self.rooms += 1
+            self.has_room.set()
+
+        return Inbox(asyncio.get_running_loop(), count, buffer_bytes=16, max_buffers=2)
 
     @pytest.mark.parametrize("wanted_bytes", [1, 7, 1000])
     async def test_everything_arrives_in_order_through_a_small_inbox(self, inbox: Inbox, wanted_bytes: int) -> None:
@@ -46,7 +53,8 @@ class TestInbox:
         def read() -> None:
             for at in range(0, len(data), 13):
                 while not fill(inbox, data[at : at + 13]):
-                    pass
+                    self.has_room.wait()
+                    self.has_room.clear()
 
         thread = threading.Thread(target=read)
         thread.start()
@@ -61,15 +69,18 @@ class TestInbox:
         assert taken == data
         assert inbox.take(wanted_bytes) == b""
 
-    async def test_full_buffers_hold_the_thread_up_until_one_is_emptied(self, inbox: Inbox) -> None:
+    async def test_full_buffers_are_no_room_until_one_is_emptied_and_that_is_told_once(self, inbox: Inbox) -> None:
         assert fill(inbox, b"first")
         assert fill(inbox, b"second")
-        assert not await anyio.to_thread.run_sync(fill, inbox, b"third")
+        assert not fill(inbox, b"third")
         assert inbox.take(4) == b"firs"
-        assert not await anyio.to_thread.run_sync(fill, inbox, b"third")
+        assert not fill(inbox, b"third")
+        assert self.rooms == 0
         assert inbox.take(4) == b"t"
+        assert self.rooms == 1
         assert fill(inbox, b"third")
         assert [inbox.take(9), inbox.take(9), inbox.take(9)] == [b"second", b"third", b""]
+        assert self.rooms == 1
 
     async def test_an_empty_transfer_takes_no_room(self, inbox: Inbox) -> None:
         for _ in range(10):
@@ -88,7 +99,7 @@ class TestInbox:
         await news(inbox)
         assert inbox.take(100) == b"kept"
 
-    async def test_its_end_wakes_the_task_and_frees_the_thread(self, inbox: Inbox) -> None:
+    async def test_its_end_wakes_the_task(self, inbox: Inbox) -> None:
         fill(inbox, b"first")
         fill(inbox, b"second")
         inbox.take(100)

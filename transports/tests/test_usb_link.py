@@ -41,7 +41,7 @@ def opener(far: FakeFarEnd) -> UsbLinkOpener:
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
     yield
-    assert not {"read port 1-1.3", "write port 1-1.3"} & {thread.name for thread in threading.enumerate()}
+    assert "move port 1-1.3" not in {thread.name for thread in threading.enumerate()}
 
 
 @asynccontextmanager
@@ -112,10 +112,10 @@ async def test_a_device_that_stalls_for_ever_is_a_lost_link(opener: UsbLinkOpene
 
 
 async def test_a_bug_in_a_thread_is_raised_and_not_swallowed(opener: UsbLinkOpener, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(pipe: BulkPipe, buffer: object) -> int:
+    def fail(pipe: BulkPipe) -> None:
         raise AssertionError("a bug")
 
-    monkeypatch.setattr(BulkPipe, "read", fail)
+    monkeypatch.setattr(BulkPipe, "wait", fail)
     async with opened(opener) as link:
         with pytest.raises(AssertionError, match="a bug"):
             await link.receive()
@@ -127,13 +127,13 @@ async def test_a_close_that_hangs_is_left_behind_and_waited_for_by_the_next_open
     monkeypatch.setattr(usb_link, "CLOSE_DEADLINE_S", 0.05)
     opener = UsbLinkOpener(FixedPlace("port 1-1.3"), far.open_pipe, open_deadline_s=0.05)
     may_end = threading.Event()
-    interrupt = BulkPipe.interrupt
+    release = BulkPipe.release
 
     def hang(pipe: BulkPipe) -> None:
         may_end.wait()
-        interrupt(pipe)
+        release(pipe)
 
-    monkeypatch.setattr(BulkPipe, "interrupt", hang)
+    monkeypatch.setattr(BulkPipe, "release", hang)
     link = await opener.open()
     with caplog.at_level(logging.WARNING):
         await link.aclose()
@@ -141,7 +141,7 @@ async def test_a_close_that_hangs_is_left_behind_and_waited_for_by_the_next_open
     with pytest.raises(LinkTimeout, match="did not end close within"):
         await opener.open()
     may_end.set()
-    monkeypatch.setattr(BulkPipe, "interrupt", interrupt)
+    monkeypatch.setattr(BulkPipe, "release", release)
     monkeypatch.setattr(opener, "_open_deadline_s", 5.0)
     async with opened(opener) as again:
         await again.send(b"free")
