@@ -35,7 +35,7 @@ class SshLab:
         self.gateway = self._workbench.gateway(
             {
                 "node": {"name": "x"},
-                "classes": [exec_class("sbc", self.directory, slots)],
+                "classes": [self.device_class("sbc", slots)],
                 "devices": [{"name": name, "class": "sbc", "link": self.sshd.link()} for name in names],
             },
             "--standalone",
@@ -44,6 +44,9 @@ class SshLab:
         )
         if wait:
             self.wait(lambda: all(device["state"] == "Ready" for device in self.devices()), "the machine to be ready")
+
+    def device_class(self, name: str, slots: int) -> dict[str, Any]:
+        return exec_class(name, self.directory, slots)
 
     def close(self) -> None:
         for each in self.directory.glob("*"):

@@ -1743,12 +1743,12 @@ def _start_server(lock: int, settings: Settings) -> None:
         listener.listen(MAX_GREETING_SOCKETS)
         child = os.fork()
         if child == 0:
-            _be_server(listener, settings)
+            _be_server(lock, listener, settings)
     os.close(lock)
     os.waitpid(child, 0)
 
 
-def _be_server(listener: socket.socket, settings: Settings) -> None:
+def _be_server(lock: int, listener: socket.socket, settings: Settings) -> None:
     """In a process of its own, detached from the connection by which it was started. Does not return."""
     code = 1
     try:
@@ -1757,6 +1757,7 @@ def _be_server(listener: socket.socket, settings: Settings) -> None:
             with open(os.devnull, "r+b") as null, open(STDERR_FILE, "wb") as told:
                 for fd, file in ((0, null), (1, null), (2, told)):
                     os.dup2(file.fileno(), fd)
+            os.pwrite(lock, b"%-10d\n" % os.getpid(), 0)  # for people
             Server(listener, settings, device_id()).run()
         code = 0
     except Exception as error:
