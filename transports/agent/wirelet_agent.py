@@ -1017,8 +1017,9 @@ def read_request(message: bytes) -> tuple[int, int, Body]:
 
 # -- LOG records [7]
 
-MAX_LINE_BYTES: Final = 1024 - 11
-"""A record has 1024 bytes, and up to 11 of them are not the line."""
+RECORD_OVERHEAD_BYTES: Final = 11
+"""The most of a record that is not its line."""
+MAX_LINE_BYTES: Final = 1024 - RECORD_OVERHEAD_BYTES
 STDOUT, STDERR = 1, 2
 PARTIAL: Final = 2
 """Added to the kind: a piece of a line."""
@@ -1124,8 +1125,8 @@ SIGNALED: Final = 128
 READ_BYTES: Final = 65536
 DRAIN_S: Final = 5.0
 """So long may who left the group hold the output open after the end of the program."""
-MAX_DRAIN_READS: Final = 16
-"""The most that a pipe holds, 1 MiB, by reads."""
+MAX_DRAIN_READS: Final = 64
+"""A pipe holds 64 KiB; the smallest read is of 3 KiB."""
 LINK_LOSS_GRACE_S: Final = 5.0
 LIVE: Final = (RUNNING, STOPPING)
 
@@ -1140,9 +1141,9 @@ class Pipe:
         self._half = b""
         os.set_blocking(fd, False)
 
-    def read(self) -> list[bytes] | None:
+    def read(self, most: int) -> list[bytes] | None:
         """Lines that are whole; None at the end. Raises BlockingIOError."""
-        data = os.read(self.fd, READ_BYTES)
+        data = os.read(self.fd, most)
         if not data:
             return None
         lines = (self._half + data).split(b"\n")
@@ -1362,6 +1363,8 @@ class Server:
         self._has_news = False
         """A child has ended."""
         self._full_bytes = min(settings.ring_bytes // 2, MAX_UNACKNOWLEDGED_BYTES)
+        self._read_bytes = min(READ_BYTES, settings.ring_bytes // 2 // RECORD_OVERHEAD_BYTES)
+        """What one read brings has room beside what makes the log full, even if it is all empty lines."""
         self._selector = selectors.DefaultSelector()
         self._guardian = Guardian([])
 
@@ -1528,11 +1531,14 @@ class Server:
             self._selector.register(pipe.fd, selectors.EVENT_READ, lambda now: self._read(pipe, now))
 
     def _read(self, pipe: Pipe, now: float) -> None:
-        lines = pipe.read()
+        if self._is_holding:
+            return  # since this round of events began
+        lines = pipe.read(self._read_bytes)
         if lines is None:
             self._close(pipe, now)
         else:
             self._log(pipe, lines, now)
+            self._hold_or_read(now)
 
     def _close(self, pipe: Pipe, now: float) -> None:
         self._log(pipe, pipe.rest(), now)
@@ -1565,7 +1571,7 @@ class Server:
         for pipe in list(run.pipes):
             with contextlib.suppress(BlockingIOError):
                 for _ in range(MAX_DRAIN_READS):
-                    lines = pipe.read()
+                    lines = pipe.read(self._read_bytes)
                     if lines is None:
                         break
                     self._log(pipe, lines, now)
