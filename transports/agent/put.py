@@ -2,8 +2,8 @@
 
     NONCE DIGEST SIZE BASE NAME SLOTS LOG    BASE: empty for the usual directory; below it one for each NAME
 
-It says `. NONCE send` when it wants SIZE bytes of the agent's file, `. NONCE ok` before the first byte of the protocol, and `. NONCE error`
-with the reason before it ends. Each is a line of its own: a login may print what it likes before.
+It says `. NONCE send` when it wants SIZE bytes of the agent's file, and `. NONCE ok` before the first byte of the protocol. Each is a line
+of its own: a login may print what it likes before. Why it cannot be is said on standard error.
 """
 
 import hashlib
@@ -73,8 +73,7 @@ path = "agent-" + digest[:12] + ".py"
 try:
     source = prepare()
 except OSError as error:
-    say("error " + str(error.filename or path) + ": " + str(error.strerror))
-    sys.exit(1)
+    sys.exit("wirelet-agent: " + str(error.filename or path) + ": " + str(error.strerror))
 say("ok")
 path = os.path.abspath(path)
 sys.argv = [path, "--directory", os.getcwd(), "--slots", slots, "--log", log]

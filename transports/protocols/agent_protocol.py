@@ -21,7 +21,7 @@ MAX_NOISE_BYTES: Final = 65536
 """What a login may print before."""
 PIECE_BYTES: Final = 8192
 TARGET_PROBLEM: Final = "TargetProblem"
-"""Reason of a Problem: the agent cannot be put on the target, or not be started."""
+"""Reason of a Problem: nobody answers there. Why the agent cannot be put or started is said by the end of the link."""
 
 
 class AgentProtocol:
@@ -74,7 +74,7 @@ class AgentProtocol:
             self._framed.link_up(now)
             self._framed.receive_data(rest, now)
         else:
-            self._give_up(TARGET_PROBLEM, told.removeprefix("error "), now)
+            self._give_up(GARBAGE, f"the target says {told[:80]!r}", now)
 
     def _give_up(self, reason: str, message: str, now: float) -> None:
         """Whatever is there ends, and with it the link; another one begins anew."""
