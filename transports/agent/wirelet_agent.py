@@ -921,7 +921,6 @@ class Session:
         body.update({6: config.mtu, 7: config.max_msg, 8: CAPS, 9: min(config.ring_bytes, 65535)})
         if log_epoch is not None:
             body[10] = log_epoch
-        body[11] = 3  # software: the machine may not have been reset at all
         if self._first_hello_ms is None:
             self._first_hello_ms = uptime_ms
         self._hello_sent_at, self._is_hello_due = now, False
@@ -1031,16 +1030,27 @@ def start_record(uptime_ms: int, slot: int, wid: int, gen: int) -> bytes:
 
 def line_records(uptime_ms: int, slot: int, kind: int, lines: list[bytes]) -> list[bytes]:
     """A record for each line, or more where it is long."""
-    whole = b"\x93" + pack(uptime_ms) + pack(slot * 8 + kind)
-    piece = b"\x93" + pack(uptime_ms) + pack(slot * 8 + kind + PARTIAL)
+    head = _record_head(uptime_ms, slot, kind)
     records: list[bytes] = []
     for line in lines:
-        while len(line) > MAX_LINE_BYTES:
-            records.append(piece + pack(line[:MAX_LINE_BYTES]))
-            line = line[MAX_LINE_BYTES:]
         size = len(line)
-        records.append(whole + (bytes((0xC4, size)) if size < 256 else bytes((0xC5, size >> 8, size & 255))) + line)
+        if size > MAX_LINE_BYTES:
+            cut = (size - 1) // MAX_LINE_BYTES * MAX_LINE_BYTES
+            records += piece_records(uptime_ms, slot, kind, [line[at : at + MAX_LINE_BYTES] for at in range(0, cut, MAX_LINE_BYTES)])
+            line = line[cut:]
+            size -= cut
+        records.append(head + (bytes((0xC4, size)) if size < 256 else bytes((0xC5, size >> 8, size & 255))) + line)
     return records
+
+
+def piece_records(uptime_ms: int, slot: int, kind: int, pieces: list[bytes]) -> list[bytes]:
+    """Of a line that goes on in the next record of its kind."""
+    head = _record_head(uptime_ms, slot, kind + PARTIAL)
+    return [head + pack(piece) for piece in pieces]
+
+
+def _record_head(uptime_ms: int, slot: int, kind: int) -> bytes:
+    return b"\x93" + pack(uptime_ms) + pack(slot * 8 + kind)
 
 
 # -- requests [8.2]
@@ -1148,10 +1158,13 @@ class Pipe:
             return None
         lines = (self._half + data).split(b"\n")
         self._half = lines.pop()
-        if len(self._half) > READ_BYTES:
-            lines.append(self._half)  # a line without an end is told in pieces; what follows begins another
-            self._half = b""
         return lines
+
+    def overlong(self) -> list[bytes]:
+        """Pieces of the line whose end has not come, if it is too long for a record."""
+        pieces = [self._half[at : at + MAX_LINE_BYTES] for at in range(0, len(self._half) - MAX_LINE_BYTES, MAX_LINE_BYTES)]
+        self._half = self._half[len(pieces) * MAX_LINE_BYTES :]
+        return pieces
 
     def rest(self) -> list[bytes]:
         """The last line, if it has no end."""
@@ -1343,6 +1356,37 @@ class Connection:
         return True
 
 
+class Hold:
+    """Whether outputs are not read, because the log is full of what is not acknowledged. While a gateway takes what is said, programs wait
+    rather than that lines go; for a gateway that takes nothing, or none, nobody waits long. Pure."""
+
+    def __init__(self, full_bytes: int) -> None:
+        self.is_on = False
+        self._full_bytes = full_bytes
+        self._una = 0
+        self._moved_at = 0.0
+        self._has_waited = False
+        """In vain: until something moves nobody waits again."""
+
+    def look(self, una: int, end: int, in_session: bool, now: float) -> bool:
+        """Whether it changed."""
+        if una != self._una or not in_session:
+            self._una, self._moved_at, self._has_waited = una, now, False
+        if self.is_on and now >= self._moved_at + PATIENCE_S:
+            self._has_waited = True
+        limit = self._full_bytes // 2 if self.is_on else self._full_bytes
+        wanted = in_session and not self._has_waited and end - una > limit
+        if wanted == self.is_on:
+            return False
+        self.is_on = wanted
+        if wanted:
+            self._moved_at = now
+        return True
+
+    def next_deadline(self) -> float | None:
+        return self._moved_at + PATIENCE_S if self.is_on else None
+
+
 class Server:
     """Runs and the session over one connection at a time: the newest. run() is its life."""
 
@@ -1356,13 +1400,9 @@ class Server:
         self._greeting: list[Connection] = []
         self._is_outdated = False
         self._is_over = False
-        self._is_holding = False
-        """Outputs are not read: the log is full of what is not acknowledged."""
-        self._una = 0
-        self._una_moved_at = now
         self._has_news = False
         """A child has ended."""
-        self._full_bytes = min(settings.ring_bytes // 2, MAX_UNACKNOWLEDGED_BYTES)
+        self._hold = Hold(min(settings.ring_bytes // 2, MAX_UNACKNOWLEDGED_BYTES))
         self._read_bytes = min(READ_BYTES, settings.ring_bytes // 2 // RECORD_OVERHEAD_BYTES)
         """What one read brings has room beside what makes the log full, even if it is all empty lines."""
         self._selector = selectors.DefaultSelector()
@@ -1399,10 +1439,8 @@ class Server:
     def _next_deadline(self) -> float | None:
         deadlines = [self._session.next_deadline()]
         for run in self._runs.values():
-            deadlines += [run.kill_at, run.link_loss_at, None if self._is_holding else run.drained_by]
-        if self._is_holding:
-            deadlines.append(self._una_moved_at + PATIENCE_S)
-        return earliest(*deadlines)
+            deadlines += [run.kill_at, run.link_loss_at, None if self._hold.is_on else run.drained_by]
+        return earliest(*deadlines, self._hold.next_deadline())
 
     def _go_on(self, now: float) -> None:
         """What follows from time and from what was read."""
@@ -1415,7 +1453,7 @@ class Server:
             self._reap(now)
         for run in self._runs.values():
             run.handle_deadline(now)
-            if run.drained_by is not None and not self._is_holding and (not run.pipes or now >= run.drained_by):
+            if run.drained_by is not None and not self._hold.is_on and (not run.pipes or now >= run.drained_by):
                 self._finish(run, now)
         if self._is_outdated and session.in_session and self._is_idle():
             self._is_outdated = False
@@ -1509,29 +1547,21 @@ class Server:
     # -- output
 
     def _hold_or_read(self, now: float) -> None:
-        """While a gateway takes what is said, programs wait rather than that lines go; for one that takes nothing nobody waits long."""
         log = self._session.log
-        if log.una != self._una or not self._is_holding:
-            self._una, self._una_moved_at = log.una, now
-        limit = self._full_bytes // 2 if self._is_holding else self._full_bytes
-        is_taken = self._session.in_session and now < self._una_moved_at + PATIENCE_S
-        wants_hold = is_taken and log.next - log.una > limit
-        if wants_hold == self._is_holding:
-            return
-        self._is_holding = wants_hold
-        for run in self._runs.values():
-            for pipe in run.pipes:
-                self._listen_to(pipe)
+        if self._hold.look(log.una, log.next, self._session.in_session, now):
+            for run in self._runs.values():
+                for pipe in run.pipes:
+                    self._listen_to(pipe)
 
     def _listen_to(self, pipe: Pipe) -> None:
-        if self._is_holding:
+        if self._hold.is_on:
             with contextlib.suppress(KeyError):
                 self._selector.unregister(pipe.fd)
         else:
             self._selector.register(pipe.fd, selectors.EVENT_READ, lambda now: self._read(pipe, now))
 
     def _read(self, pipe: Pipe, now: float) -> None:
-        if self._is_holding:
+        if self._hold.is_on:
             return  # since this round of events began
         lines = pipe.read(self._read_bytes)
         if lines is None:
@@ -1547,8 +1577,10 @@ class Server:
         pipe.run.pipes.remove(pipe)
 
     def _log(self, pipe: Pipe, lines: list[bytes], now: float) -> None:
-        write = self._session.log.write
-        for record in line_records(self._session.uptime_ms(now), pipe.run.slot, pipe.kind, lines):
+        uptime_ms, slot, write = self._session.uptime_ms(now), pipe.run.slot, self._session.log.write
+        for record in line_records(uptime_ms, slot, pipe.kind, lines):
+            write(record)
+        for record in piece_records(uptime_ms, slot, pipe.kind, pipe.overlong()):
             write(record)
 
     # -- ends
@@ -1686,6 +1718,8 @@ def _received(sock: socket.socket) -> bytes:
 LOCK: Final = "agent.lock"
 SOCKET: Final = "agent.sock"
 STDERR_FILE: Final = "agent.err"
+MAX_STDERR_BYTES: Final = 65536
+"""Nothing but what a fault of ours leaves."""
 ID_FILE: Final = "agent.id"
 ATTACH_DEADLINE_S: Final = 10.0
 LOOK_S: Final = 0.05
@@ -1760,7 +1794,8 @@ def _be_server(lock: int, listener: socket.socket, settings: Settings) -> None:
     try:
         os.setsid()
         if os.fork() == 0:
-            with open(os.devnull, "r+b") as null, open(STDERR_FILE, "wb") as told:
+            is_long = os.path.exists(STDERR_FILE) and os.path.getsize(STDERR_FILE) > MAX_STDERR_BYTES
+            with open(os.devnull, "r+b") as null, open(STDERR_FILE, "wb" if is_long else "ab") as told:
                 for fd, file in ((0, null), (1, null), (2, told)):
                     os.dup2(file.fileno(), fd)
             os.pwrite(lock, b"%-10d\n" % os.getpid(), 0)  # for people
@@ -1839,6 +1874,9 @@ def run(arguments: argparse.Namespace) -> int:
         directory = arguments.directory or usual_directory()
         os.makedirs(directory, 0o700, exist_ok=True)
         os.chdir(directory)
+        found = os.stat(".")
+        if found.st_uid != os.getuid() or found.st_mode & 0o022:
+            raise PermissionError(errno.EPERM, "others may write there, or own it", directory)
         pump(attach(Settings(arguments.slots, arguments.log, version)))
     except OSError as error:
         sys.stderr.write(f"wirelet-agent: {error.filename or arguments.directory}: {error.strerror or error}\n")

@@ -96,3 +96,28 @@ def random_step(world: World, rng: random.Random) -> None:
 def test_laws_hold_on_random_schedules(seed: int) -> None:
     for part in range(SCHEDULES_A_SEED):
         random_schedule(seed * SCHEDULES_A_SEED + part)
+
+
+# -- programs that wait for room in the log
+
+
+def test_programs_wait_while_a_gateway_takes_what_they_say() -> None:
+    hold = agent.Hold(1000)
+    assert not hold.look(0, 1000, True, 0.0)
+    assert hold.look(0, 1001, True, 0.0)
+    assert hold.is_on
+    assert not hold.look(400, 1001, True, 9.0)
+    assert hold.look(501, 1001, True, 18.0)
+    assert not hold.is_on
+
+
+def test_nobody_waits_without_a_session_and_not_long_for_one_that_takes_nothing() -> None:
+    hold = agent.Hold(1000)
+    assert not hold.look(0, 5000, False, 0.0)
+    assert hold.look(0, 5000, True, 1.0)
+    assert hold.next_deadline() == 1.0 + agent.PATIENCE_S
+    assert hold.look(0, 5000, True, 1.0 + agent.PATIENCE_S)
+    assert not hold.is_on
+    assert not hold.look(0, 9000, True, 100.0)
+    assert hold.look(1, 9000, True, 101.0)
+    assert hold.is_on

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -155,3 +155,14 @@ def test_a_long_line_comes_in_pieces_of_a_record_each() -> None:
     read = [agent.unpack(record) for record in records]
     assert [each[1] & 7 for each in read if isinstance(each, list)] == [4, 4, 2, 2]
     assert b"".join(each[2] for each in read if isinstance(each, list)) == line
+
+
+def test_a_line_whose_end_has_not_come_is_told_in_pieces_and_goes_on(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    said.write_bytes(b"x" * 2500 + b"y\nnext")
+    with said.open("rb") as file:
+        pipe = agent.Pipe(cast("agent.Run", None), agent.STDOUT, file.fileno())
+        assert pipe.read(2500) == []
+        assert pipe.overlong() == [b"x" * agent.MAX_LINE_BYTES] * 2
+        assert pipe.read(100) == [b"x" * (2500 - 2 * agent.MAX_LINE_BYTES) + b"y"]
+        assert (pipe.overlong(), pipe.rest()) == ([], [b"next"])
