@@ -53,7 +53,8 @@ class AgentLab(SshLab):
         return [pid for pid in children(self.server) if b"agent-" not in _command(pid)]
 
     def close(self) -> None:
-        """With the agent goes what runs on it."""
+        """With the agent goes what runs on it; a gateway would start another one."""
+        self._workbench.clear()
         for server in self._servers():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(server, signal.SIGTERM)

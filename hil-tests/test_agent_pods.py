@@ -189,6 +189,14 @@ def test_two_dozen_pods_share_one_connection(lab: AgentLab) -> None:
     assert lab.sshd.process.log_tail(100_000).count("Accepted publickey") == 1
 
 
+def test_a_person_may_run_another_command_beside_it(lab: AgentLab) -> None:
+    lab.set_up()
+    lab.run("long", "sh", "-c", "echo up; sleep 1000", env=[{"name": "V", "value": "it's"}])
+    lab.wait(lambda: lab.logs("long") == ["up"], "it is up")
+    told = lab.gateway.run_cli("exec", "long", "--", "sh", "-c", 'echo "$V"; exit 5')
+    assert (told.stdout, told.returncode) == ("it's\n", 5)
+
+
 def is_running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"

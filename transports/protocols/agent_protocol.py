@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from transports.protocol import GARBAGE, Checkpoint, Counters, Event, Problem, Request, RequestId
-from transports.protocols.exec_command import quoted
+from transports.protocols.exec_command import command_line, quoted
 from transports.protocols.framed import FramedProtocol
 from transports.protocols.problem_filter import ProblemFilter
 
@@ -131,6 +131,10 @@ class AgentProtocol:
 
     def request(self, request: Request, now: float) -> RequestId:
         return self._framed.request(request, now)
+
+    def command_line(self, argv: Sequence[str], env: Sequence[str], working_dir: str) -> str:
+        """See transports.protocol.CommandProtocol: another command needs no agent."""
+        return command_line(argv, env, working_dir)
 
     def next_deadline(self) -> float | None:
         return self._framed.next_deadline() if self._is_framed else self._answer_by

@@ -6,7 +6,7 @@ The laws are those of test_model.py: delivered and declared lost is what was pro
 from __future__ import annotations
 
 import random
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -14,8 +14,12 @@ from transports.agent import wirelet_agent as agent
 from transports.tests.model_device import ModelDevice
 from transports.tests.model_world import World
 from transports.tests.test_model import BAD_CABLES, CREDITS_BYTES, FIRST_OFFSETS, RINGS_BYTES, SPANS_S, WIDS
+from transports.tests.wire_peer import T0, Peer
+from transports.wire.datagrams import Hello, Ready, Welcome
 from transports.wire.device_session import DeviceSession, Retained
-from transports.wire.numbers import ResetCause
+from transports.wire.framing import DATA
+from transports.wire.messages import Answer, Request, decode_control, encode_control
+from transports.wire.numbers import CH_CTRL, Code, Method, ResetCause, RstCode
 
 SEEDS = 30
 SCHEDULES_A_SEED = 10
@@ -96,6 +100,90 @@ def random_step(world: World, rng: random.Random) -> None:
 def test_laws_hold_on_random_schedules(seed: int) -> None:
     for part in range(SCHEDULES_A_SEED):
         random_schedule(seed * SCHEDULES_A_SEED + part)
+
+
+# -- what a model's cable does not do
+
+
+class Nobody:
+    """Behind a session: stops what never ran."""
+
+    def on_request(self, method: int, body: object, now: float) -> tuple[int, agent.Body]:
+        agent.Stop.read(body)
+        return agent.OK, {}
+
+    def on_joined(self, now: float) -> None: ...
+
+    def on_link_loss(self, now: float) -> None: ...
+
+    def on_gone(self, now: float) -> None: ...
+
+
+def a_peer() -> Peer:
+    session = agent.Session(agent.DeviceConfig(b"\1\2\3\4", 65536), Nobody(), T0, uptime_ms=400)
+    session.link_up(T0)
+    return Peer(session)
+
+
+def welcome(hello: object, **changes: Any) -> Welcome:
+    assert isinstance(hello, Hello)
+    values: dict[str, Any] = {
+        "version": 1,
+        "sid": 7,
+        "boot_id": 0x5EED,
+        "echo_ms": hello.uptime_ms,
+        "mtu": 64,
+        "credit": 4096,
+        "ka_ms": 1000,
+    }
+    return Welcome(**(values | changes))
+
+
+def test_a_hello_goes_at_once_and_then_ever_less_often() -> None:
+    gateway = a_peer()
+    gateway.wait(4.0)
+    hellos = [message for message in gateway.take_dgrams() if isinstance(message, Hello)]
+    assert [hello.uptime_ms - 400 for hello in hellos] == [0, 250, 750, 1750, 2750, 3750]
+    assert {(hello.boot_id, hello.tx_ring, hello.log_epoch, hello.mtu) for hello in hellos} == {(0, 65535, None, 4096)}
+
+
+def test_a_welcome_of_an_earlier_boot_is_not_taken() -> None:
+    gateway = a_peer()
+    (hello,) = gateway.take_dgrams()
+    gateway.say_dgram(0, welcome(hello, stored=100))
+    assert not [message for message in gateway.take_dgrams() if isinstance(message, Ready)]
+    gateway.say_dgram(0, welcome(hello))
+    assert isinstance(gateway.take_dgrams()[0], Ready)
+
+
+def test_a_message_that_breaks_the_protocol_ends_the_session_with_its_name() -> None:
+    gateway = a_peer()
+    (hello,) = gateway.take_dgrams()
+    gateway.say_dgram(0, welcome(hello))
+    gateway.take()
+    gateway.say(DATA, 7, CH_CTRL, 0, b"\x91\x01", flag=1)
+    assert gateway.take_resets() == [(7, RstCode.PROTOCOL_ERROR)]
+
+
+def test_a_request_with_a_wrong_body_is_answered() -> None:
+    gateway = a_peer()
+    (hello,) = gateway.take_dgrams()
+    gateway.say_dgram(0, welcome(hello))
+    gateway.take()
+    wrong = encode_control(Request(1, Method.STOP, {1: 7, 2: "one"}))
+    gateway.say(DATA, 7, CH_CTRL, 0, wrong, flag=1)
+    gateway.say(DATA, 7, CH_CTRL, len(wrong), encode_control(Request(2, Method.STOP, {1: 7, 2: 1})), flag=1)
+    answers = [decode_control(frame[5]) for frame in gateway.take_of(DATA, CH_CTRL)]
+    assert [(answer.rid, answer.code) for answer in answers if isinstance(answer, Answer)] == [(1, Code.INVALID), (2, Code.OK)]
+
+
+def test_what_is_no_frame_is_not_kept() -> None:
+    deframer = agent.Deframer(64)
+    frame = agent.encode_frame(agent.DGRAM, 0, 0, 0, 0, b"x")
+    for _ in range(100):
+        assert deframer.feed(b"noise " * 1000) == []
+        assert len(deframer._held) < 100
+    assert deframer.feed(b"\0" + frame) == [(agent.DGRAM, 0, 0, 0, 0, b"x")]
 
 
 # -- programs that wait for room in the log
