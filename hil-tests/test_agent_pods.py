@@ -159,9 +159,10 @@ def test_while_a_gateway_reads_no_line_of_a_fast_program_is_lost(lab: AgentLab) 
     assert lines[-1] == "200000"
 
 
-def test_who_left_the_group_and_holds_the_output_open_does_not_hold_up_the_end(lab: AgentLab) -> None:
+def test_who_left_the_group_and_holds_the_output_open_does_not_hold_up_the_end(lab: AgentLab, tmp_path: Path) -> None:
     lab.set_up()
-    lab.run("leaver", "sh", "-c", "setsid sleep 30 & echo said; exit 3")
+    left = tmp_path / "left"
+    lab.run("leaver", "sh", "-c", f"setsid sh -c 'touch {left}; sleep 30' & while [ ! -e {left} ]; do sleep 0.02; done; echo said; exit 3")
     assert lab.wait_for_end("leaver")["exitCode"] == 3
     assert lab.logs("leaver") == ["said"]
 
