@@ -53,6 +53,12 @@ class AgentTalk:
         listed = self.until(lambda: next((event for event in self.events if isinstance(event, Listed)), None))
         return tuple(listed.workloads)
 
+    def try_to_connect(self) -> str:
+        """Why it cannot be."""
+        tried = subprocess.run(self._argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=WAIT_S, check=False)
+        assert (tried.returncode, tried.stdout) == (1, "")
+        return tried.stderr
+
     def hang_up(self) -> None:
         """The connection is gone."""
         assert self._front is not None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from agent_talk import WAIT_S, AgentTalk
+from needs import find_python_3_9
 from sshd import children
 
 from transports.agent.wirelet_agent import DRAIN_S
@@ -18,9 +20,13 @@ from transports.protocol import Away, ExitReason, Reboot, RemoveWorkload, StopWo
 from transports.wire.numbers import AwayReason, Code, Method
 
 
-@pytest.fixture
-def agent(tmp_path: Path) -> Iterator[AgentTalk]:
-    with contextlib.closing(AgentTalk(tmp_path / "agent", "--slots", "2", "--log", "65536")) as made:
+@pytest.fixture(params=["this Python", "Python 3.9"])
+def agent(request: pytest.FixtureRequest, tmp_path: Path, need: Callable[[str], None]) -> Iterator[AgentTalk]:
+    python = sys.executable
+    if request.param == "Python 3.9":
+        need("python3.9")
+        python = str(find_python_3_9())
+    with contextlib.closing(AgentTalk(tmp_path / "agent", "--slots", "2", "--log", "65536", python=python)) as made:
         yield made
 
 
@@ -167,6 +173,26 @@ def test_who_holds_the_output_open_is_waited_for_a_moment_and_heard(agent: Agent
     agent.start("sh", "-c", f"{leaver} while [ ! -e {left} ]; do sleep 0.02; done; echo soon")
     agent.ended()
     agent.until(lambda: agent.said() == [b"soon", b"late"])
+
+
+def test_an_agent_that_hangs_is_told_and_nothing_else_is_started(agent: AgentTalk) -> None:
+    agent.connect()
+    server = agent.server
+    os.kill(server, signal.SIGSTOP)
+    try:
+        agent.hang_up()
+        told = agent.try_to_connect()
+        assert f"process {server} does not answer within 10 s" in told
+    finally:
+        os.kill(server, signal.SIGCONT)
+    assert agent.connect() == ()
+    assert agent.server == server
+
+
+def test_a_directory_that_others_may_write_is_refused(agent: AgentTalk, tmp_path: Path) -> None:
+    (tmp_path / "agent").mkdir()
+    (tmp_path / "agent").chmod(0o777)
+    assert "others may write there" in agent.try_to_connect()
 
 
 def programs(agent: AgentTalk) -> list[int]:

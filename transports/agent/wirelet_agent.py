@@ -1735,11 +1735,13 @@ def attach(settings: Settings) -> socket.socket:
         lock = _try_lock()
         if lock is not None:
             _start_server(lock, settings)
-        sock = _connect(settings)
+        sock = _connect(settings, deadline - time.monotonic())
         if sock is not None:
             return sock
         time.sleep(LOOK_S)  # another front starts it, or it is just ending
-    raise TimeoutError(errno.ETIMEDOUT, f"the server does not answer within {ATTACH_DEADLINE_S:g} s", os.path.abspath(SOCKET))
+    with open(LOCK) as file:
+        who = f"process {file.read(16).strip()} does not answer within {ATTACH_DEADLINE_S:g} s"
+    raise TimeoutError(errno.ETIMEDOUT, who, os.path.abspath(SOCKET))
 
 
 def _try_lock() -> int | None:
@@ -1753,10 +1755,10 @@ def _try_lock() -> int | None:
     return lock
 
 
-def _connect(settings: Settings) -> socket.socket | None:
+def _connect(settings: Settings, patience_s: float) -> socket.socket | None:
     """None when nobody took it."""
     sock = socket.socket(socket.AF_UNIX)
-    sock.settimeout(ATTACH_DEADLINE_S)
+    sock.settimeout(max(LOOK_S, patience_s))
     reply = b""
     with contextlib.suppress(ConnectionError, FileNotFoundError, TimeoutError, socket.timeout):
         sock.connect(SOCKET)
