@@ -47,7 +47,7 @@ class AgentTalk:
     def connect(self) -> tuple[WorkloadStatus, ...]:
         """What the agent lists."""
         self._front = subprocess.Popen(self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._core = FramedProtocol(self.checkpoint, gateway_id=1, keepalive_s=0.3, rng=random.Random(), has_directories=True)
+        self._core = FramedProtocol(self.checkpoint, gateway_id=1, keepalive_s=1.0, rng=random.Random(), has_directories=True)
         self._core.link_up(time.monotonic())
         self.events = []
         listed = self.until(lambda: next((event for event in self.events if isinstance(event, Listed)), None))

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from agent_lab import AgentLab
@@ -175,8 +176,12 @@ def test_a_killed_agent_takes_its_programs_along_and_another_one_is_started(lab:
     os.kill(lab.server, signal.SIGKILL)
     lab.wait(lambda: not is_running(pid), "the end of the program")
     lab.wait(lambda: len((tmp_path / "started").read_text().split()) == 2, "the program's second start")
-    status = lab.wait(lambda: lab.pod("counter"), "the pod")["status"]["containerStatuses"][0]
-    assert status["restartCount"] == 1
+
+    def restarted() -> dict[str, Any] | None:
+        (status,) = (lab.pod("counter") or {})["status"]["containerStatuses"]
+        return status if status["restartCount"] == 1 else None
+
+    status = lab.wait(restarted, "the restart to be told")
     assert status["lastState"]["terminated"]["reason"] == "DeviceRebooted"
 
 
