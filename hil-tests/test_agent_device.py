@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -164,6 +165,23 @@ def test_a_second_connection_takes_the_agent_from_the_first(agent: AgentTalk) ->
     assert status.state is WorkloadState.RUNNING
     assert first.wait(10) == 0
     first.communicate()
+
+
+def test_a_connection_that_ends_while_another_takes_its_place_harms_nobody(agent: AgentTalk, tmp_path: Path) -> None:
+    agent.connect()
+    agent.start("sleep", "1000")
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as second:
+        second.connect(str(tmp_path / "agent/agent.sock"))
+        agent.ask(StopWorkload(9, 1, 0))  # it has been accepted by then
+        os.kill(agent.server, signal.SIGSTOP)
+        second.sendall(b"wirelet-agent of nobody\n")
+        agent.hang_up()
+        os.kill(agent.server, signal.SIGCONT)
+        second.settimeout(WAIT_S)
+        assert second.recv(3) == b"ok\n"
+        assert second.recv(1) == b"\0"
+    (status,) = agent.connect()
+    assert status.state is WorkloadState.RUNNING
 
 
 def test_who_holds_the_output_open_is_waited_for_a_moment_and_heard(agent: AgentTalk, tmp_path: Path) -> None:

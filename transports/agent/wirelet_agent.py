@@ -1471,7 +1471,10 @@ class Server:
     # -- connections
 
     def _accept(self, now: float) -> None:
-        sock, _ = self._listener.accept()
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            return  # whoever it was is gone again; what runs here does not depend on it
         sock.setblocking(False)
         connection = Connection(sock)
         self._greeting.append(connection)
@@ -1484,6 +1487,8 @@ class Server:
         connection.sock.close()
 
     def _hear_greeting(self, connection: Connection, now: float) -> None:
+        if connection not in self._greeting:
+            return  # since this round of events began
         data = _received(connection.sock)
         connection.received += data
         line, end, rest = connection.received.partition(b"\n")
@@ -1495,7 +1500,8 @@ class Server:
             return
         is_same = line + end == self._settings.greeting
         if not is_same and self._is_idle():
-            connection.sock.send(REPLACE)
+            with contextlib.suppress(OSError):
+                connection.sock.send(REPLACE)
             self._is_over = True
             return
         self._is_outdated = not is_same
@@ -1518,6 +1524,8 @@ class Server:
             self._session.link_down(now)
 
     def _receive(self, connection: Connection, now: float) -> None:
+        if connection is not self._connection:
+            return  # since this round of events began
         data = _received(connection.sock)
         if data:
             self._session.receive_data(data, now)
