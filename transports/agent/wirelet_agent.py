@@ -1291,11 +1291,9 @@ class Guardian:
             os.close(self._write_end)
             os.setsid()
             with contextlib.suppress(BaseException):
-                self._watch(read_end)
+                self._watch(read_end, set(pids))
             os._exit(0)
         os.close(read_end)
-        for pid in pids:
-            self._tell("+", pid)
 
     def enrol(self) -> None:
         """In a workload's process, before its program."""
@@ -1312,10 +1310,9 @@ class Guardian:
         os.close(self._write_end)
 
     @staticmethod
-    def _watch(read_end: int) -> None:
+    def _watch(read_end: int, groups: set[int]) -> None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        groups: set[int] = set()
         with open(read_end, "rb", buffering=0) as lines:
             for line in lines:
                 (groups.add if line[:1] == b"+" else groups.discard)(int(line[1:]))
