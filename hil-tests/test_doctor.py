@@ -80,7 +80,7 @@ def await_end(process: Process) -> None:
 
 
 def do(fix: str) -> None:
-    subprocess.run(["sh", "-c", fix.removeprefix("end it: ")], check=True)
+    subprocess.run(["sh", "-c", fix.partition(": ")[2]], check=True)
 
 
 def test_a_second_opener_is_named_and_the_way_to_end_it_works(tmp_path: Path, tty: Path, workbench: Workbench) -> None:
@@ -122,6 +122,20 @@ def test_gateway_and_simulator_are_no_strangers(tmp_path: Path, workbench: Workb
     assert clinic.findings(socket=gateway.socket) == []
     ((problem, _),) = clinic.findings(socket=tmp_path / "of another one")
     assert f"is open in process {gateway.process.pid} (" in problem
+
+
+def test_flow_control_that_somebody_turns_on_below_the_gateway_is_found(tmp_path: Path, workbench: Workbench) -> None:
+    boards = workbench.boards(1)
+    clinic = Clinic(tmp_path, boards.links[0])
+    pods = tmp_path / "pods"
+    pods.mkdir()
+    gateway = workbench.gateway(clinic.document, "--standalone", "--manifests", str(pods))
+    gateway.process.wait_for(lambda: "Ready" in gateway.cli("get", "devices"), "the board")
+    subprocess.run(["stty", "-F", str(boards.links[0]), "ixon"], check=True)
+    ((problem, fix),) = clinic.findings(socket=gateway.socket)
+    assert problem.startswith(f"somebody has turned XON/XOFF on for {boards.links[0]}")
+    do(fix)
+    assert clinic.findings(socket=gateway.socket) == []
 
 
 def test_a_port_that_is_missing_is_told_until_it_is_plugged_in(tmp_path: Path, workbench: Workbench) -> None:

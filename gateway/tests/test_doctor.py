@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.cli.doctor import ending_of, kernel_consoles
-from gateway.cli.openers import Holder
+from gateway.doctor.openers import Holder
+from gateway.doctor.ports import ending_of, kernel_consoles
 
 
 def test_the_kernels_consoles_are_read_from_its_table() -> None:
