@@ -1,4 +1,7 @@
-"""`wirelet doctor`: what keeps the ports of a configuration from working, each with the command that mends it. Opens no port."""
+"""`wirelet doctor`: what keeps the ports of a configuration from working, each with the command that mends it.
+
+It opens no port that nobody has open, but for the one that `--loopback` names.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ DEFAULT_FILE: Final = "/etc/wirelet/gateway.yaml"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", default=DEFAULT_FILE, help=f"the configuration (default: {DEFAULT_FILE})")
+    parser.add_argument("--loopback", metavar="PORT", help="open this port, whose TX and RX are joined, and send every byte value")
     add_socket_argument(parser)
 
 
@@ -31,6 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
     if clash := clash_of_transports():
         print(clash, file=sys.stderr)
         return 1
+    if arguments.loopback is not None:
+        from gateway.cli import loopback
+
+        return loopback.run(arguments.loopback)
     import anyio
 
     from gateway import config
