@@ -43,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from gateway import config
     from gateway.devices.port_addresses import addresses
+    from gateway.devices.ssh_targets import ask
     from gateway.doctor.examination import examine
 
     try:
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     if rows:
         sys.stdout.write(aligned(["DEVICE", "PORT", "STATE"], rows))
         sys.stdout.flush()
-    findings = examine(ports, gateway)
+    findings = examine(ports, gateway, anyio.run(ask, configuration))
     for finding in findings:
         print(finding, file=sys.stderr)
     if any(not finding.is_note for finding in findings):
