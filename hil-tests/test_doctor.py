@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import umockdev
 from gateways import WIRELET, device
 from processes import Process
 from workbench import Workbench
@@ -27,6 +28,25 @@ with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.St
     main(argv)  # all that it imports may be nobody else's to read
 os.setgroups(groups), os.setgid(65534), os.setuid(65534)
 sys.exit(main(argv))
+"""
+
+SUPPLY: Final = """
+import sys
+from gateway.cli import main
+from umockdev import Testbed
+from usb_tree import Record, text
+
+FIRMWARE = "/devices/platform/soc/soc:firmware"
+SENSOR = f"{FIRMWARE}/raspberrypi-hwmon/hwmon/hwmon1"
+firmware = Record(FIRMWARE, "platform", attributes={"get_throttled": "0"})
+sensor = Record(SENSOR, "hwmon", attributes={"name": "rpi_volt", "in0_lcrit_alarm": "0"})
+with Testbed() as bed:
+    bed.add_from_string(text([firmware, sensor]))
+    for throttled, alarm in [("50005", "0"), ("0", "1"), ("50000", "0"), ("0", "0")]:
+        bed.set_attribute(f"/sys{FIRMWARE}", "get_throttled", throttled)
+        bed.set_attribute(f"/sys{SENSOR}", "in0_lcrit_alarm", alarm)
+        print("@", throttled, alarm, file=sys.stderr)
+        main(["doctor", "--config", sys.argv[1], "--socket", "/nowhere"])
 """
 
 
@@ -156,3 +176,15 @@ def test_who_may_not_open_the_port_is_told_the_group_that_may(open_folder: Path,
     (finding,) = clinic.findings(program=[sys.executable, "-c", WITHOUT_RIGHTS, ""])
     assert finding == (f"you may not open {tty}", f"as root: usermod -aG {tty.group()} $USER; then log in anew")
     assert clinic.findings(program=[sys.executable, "-c", WITHOUT_RIGHTS, str(tty.stat().st_gid)]) == []
+
+
+def test_under_voltage_is_found_for_as_long_as_the_firmware_tells_it(tmp_path: Path, tty: Path, need: Callable[[str], None]) -> None:
+    need("umockdev")
+    clinic = Clinic(tmp_path, tty)
+    environment = umockdev.environment({**os.environ, "PYTHONPATH": f"{Path(__file__).parent}:{Path(__file__).parents[1]}"})
+    argv = [sys.executable, "-c", SUPPLY, str(clinic.file)]
+    ran = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    looks = ran.stderr.split("@ ")[1:]
+    told = [[line.partition(": ")[2].partition(";")[0] for line in look.splitlines() if line.startswith("power: ")] for look in looks]
+    low, was_low = "the supply voltage of this machine is too low", "the supply voltage of this machine has been too low"
+    assert told == [[f"{low}, which resets USB devices"], [f"{low}, which resets USB devices"], [f"{was_low} since it was started"], []]

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     if rows:
         sys.stdout.write(aligned(["DEVICE", "PORT", "STATE"], rows))
         sys.stdout.flush()
-    findings = examine(ports, gateway, anyio.run(ask, configuration))
+    findings = examine(configuration, ports, gateway, anyio.run(ask, configuration))
     for finding in findings:
         print(finding, file=sys.stderr)
     if any(not finding.is_note for finding in findings):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 import anyio
 
 from gateway.config import Configuration
+from gateway.devices.ssh_target import Target
 from transports.errors import LinkError, LinkLost
 from transports.link import LinkOpener
 from transports.ssh_options import SshOptions, hops
@@ -35,17 +36,6 @@ done
 """The listener above us says in its title how it was started and how many logins it takes at once; by the same words it tells the rest,
 to root, or from OpenSSH 9.3 on to anybody."""
 ASK: Final = f"exec /bin/sh -c {shlex.quote(_ASK)} </dev/null 2>/dev/null"
-
-
-@dataclass(slots=True)
-class Target:
-    """One machine, and the devices there. said is the answer of the first that was let in; refused is why one was not."""
-
-    name: str
-    devices: list[str]
-    logins_at_once: int = 1
-    said: str = ""
-    refused: dict[str, str] = field(default_factory=dict)
 
 
 async def ask(configuration: Configuration) -> Sequence[Target]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.devices.ssh_targets import Target
+from gateway.devices.ssh_target import Target
 from gateway.doctor.finding import Finding
 
 ADVICE: Final = {"MaxStartups": "10:30:100", "MaxSessions": "10", "ClientAliveInterval": "15"}
