@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.cli.client import add_socket_argument, socket_path
 from gateway.cli.guard import clash_of_transports
 from gateway.cli.table import aligned
+from gateway.doctor.packages import clashes
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0 and `ok`, 1 when something needs somebody to act, or the configuration is wrong."""
     if clash := clash_of_transports():
         print(clash, file=sys.stderr)
+        return 1
+    if hidden := list(clashes()):  # then nothing else can be believed, and much cannot be imported
+        print(*hidden, sep="\n", file=sys.stderr)
         return 1
     if arguments.loopback is not None:
         from gateway.cli import loopback

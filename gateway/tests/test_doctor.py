@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from gateway.doctor.clock import of_clock
 from gateway.doctor.hubs import Hub, Switching, of_hubs, switching_of
 from gateway.doctor.openers import Holder
+from gateway.doctor.packages import NEEDED
 from gateway.doctor.ports import ending_of, kernel_consoles
 from gateway.doctor.sshd import Limits, limits_of
 from gateway.doctor.supply import of_supply
@@ -103,3 +106,10 @@ def test_the_supply_of_a_model_with_the_bus_address_in_its_name_is_looked_at(tmp
     firmware.mkdir(parents=True)
     (firmware / "get_throttled").write_text("1\n")
     assert [finding.reason for finding in of_supply(tmp_path)] == ["UnderVoltage"]
+
+
+def test_every_dependency_has_its_import_name_looked_after() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    named = [*project["dependencies"], *project["optional-dependencies"]["ssh"]]
+    needed = {re.split(r"[<>=]", each)[0].lower() for each in named} | {"pyserial"}  # which pyserial-asyncio is made for
+    assert set(NEEDED.values()) == needed
