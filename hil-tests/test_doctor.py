@@ -116,6 +116,14 @@ def test_a_second_opener_is_named_and_the_way_to_end_it_works(tmp_path: Path, tt
     assert clinic.findings() == []
 
 
+def test_a_name_that_is_no_text_is_told_as_text(tmp_path: Path, tty: Path, workbench: Workbench) -> None:
+    named = f"exec 3<>{tty}; printf '\\377\\033[2J' >/proc/$$/comm; echo has it; read nothing"
+    opener = workbench.process("opener", ["sh", "-c", named], has_stdin=True)
+    opener.wait_for(lambda: "has it" in opener.log_tail(), "the other program")
+    ((problem, _),) = Clinic(tmp_path, tty).findings()
+    assert problem == f"{tty} is open in process {opener.pid} (\N{REPLACEMENT CHARACTER}?[2J)"
+
+
 def test_a_login_on_the_port_is_found(tmp_path: Path, tty: Path, workbench: Workbench, need: Callable[[str], None]) -> None:
     need("root")
     agetty = shutil.which("agetty", path="/sbin:/usr/sbin")

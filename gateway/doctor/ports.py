@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ from gateway.devices.port_addresses import Address
 from gateway.doctor.finding import Finding
 from gateway.doctor.line import takes_xon_xoff
 from gateway.doctor.openers import Holder, holders
+from gateway.doctor.udev import group_name
 
 CONSOLES: Final = Path("/proc/consoles")
 USB_TTYS: Final = ("ttyUSB", "ttyACM")
@@ -26,20 +28,22 @@ def of_ports(ports: Mapping[str, Address], gateway: int | None) -> Iterator[Find
             yield Finding(device, port.why_not, "plug it in, or look for it with: wirelet get devices --all", reason="PortAbsent")
     consoles = kernel_consoles(CONSOLES.read_text())
     for node, device in nodes.items():
-        name = os.path.basename(os.path.realpath(node))
-        if not os.access(node, os.R_OK | os.W_OK):
-            group = Path(node).group()
-            yield Finding(
-                device, f"you may not open {node}", f"as root: usermod -aG {group} $USER; then log in anew", reason="PortForbidden"
-            )
-        if name in consoles:
-            fix = f"take console={name} out of the kernel's command line, and restart"
-            yield Finding(device, f"{node} is the kernel's console, which writes there whenever it likes", fix, reason="KernelConsole")
-        if name.startswith(USB_TTYS):
-            yield Finding(
-                device, f"to open {node} raises DTR and RTS, which Linux does by itself", RESTARTS, is_note=True, reason="ModemLines"
-            )
+        with suppress(FileNotFoundError):  # unplugged since its address was asked for
+            yield from _of_node(node, device, consoles)
     yield from _of_openers(nodes, gateway)
+
+
+def _of_node(node: str, device: str, consoles: Collection[str]) -> Iterator[Finding]:
+    name = os.path.basename(os.path.realpath(node))
+    if not os.access(node, os.R_OK | os.W_OK):
+        fix = f"as root: usermod -aG {group_name(os.stat(node).st_gid)} $USER; then log in anew"
+        yield Finding(device, f"you may not open {node}", fix, reason="PortForbidden")
+    if name in consoles:
+        fix = f"take console={name} out of the kernel's command line, and restart"
+        yield Finding(device, f"{node} is the kernel's console, which writes there whenever it likes", fix, reason="KernelConsole")
+    if name.startswith(USB_TTYS):
+        problem = f"to open {node} raises DTR and RTS, which Linux does by itself"
+        yield Finding(device, problem, RESTARTS, is_note=True, reason="ModemLines")
 
 
 def _of_openers(nodes: Mapping[str, str], gateway: int | None) -> Iterator[Finding]:

@@ -45,6 +45,14 @@ def command() -> str:
     return str(here) if os.path.exists(here) else "wirelet"
 
 
+def group_name(number: int) -> str:
+    """A group that was removed has its number only."""
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
 def _of_files(root: Path) -> Iterator[Finding]:
     install = f"sudo {command()} udev install{'' if root == Path('/') else f' --root {root}'}"
     differences = udev_files.differences(root)
@@ -92,7 +100,7 @@ def _states(devices: Iterable[Device]) -> Iterator[tuple[str, NodeState]]:
         except OSError:
             continue  # it was unplugged
         attributes = {name: text for name, file in _ATTRIBUTES.items() if (text := _attribute(device, file)) is not None}
-        yield device.path, NodeState(_group_name(status.st_gid), status.st_mode & 0o777, attributes)
+        yield device.path, NodeState(group_name(status.st_gid), status.st_mode & 0o777, attributes)
 
 
 def _attribute(device: Device, file: str) -> str | None:
@@ -100,10 +108,3 @@ def _attribute(device: Device, file: str) -> str | None:
         return Path(f"/sys{device.path}", file).read_text(errors="replace").strip()
     except OSError:
         return None
-
-
-def _group_name(number: int) -> str:
-    try:
-        return grp.getgrgid(number).gr_name
-    except KeyError:
-        return str(number)
