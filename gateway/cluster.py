@@ -25,6 +25,8 @@ from gateway.pods.seams import JsonObject, PodSource, StatusSink
 
 MAX_NAMED_PROBLEMS: Final = 10
 """Devices or findings that a condition's message names; describe shows the message on one line."""
+WEBSOCKETS: Final = "ExtendWebSocketsToKubelet"
+"""An API server from 1.36 on that reads this hands exec and attach on as they came, instead of as SPDY."""
 
 
 class Cluster:
@@ -140,6 +142,7 @@ class Cluster:
                 _log_condition(self._logs.shortage),
                 *_host_conditions(self._rounds.found),
             ),
+            declared_features=(WEBSOCKETS,),
             operating_system=node.operating_system,
         )
 

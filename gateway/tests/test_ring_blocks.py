@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.logs.record import FLAG_PARTIAL, Entry, Gap, GapCause, RawRecord, gap_entry, text_entries, unpack_gap
@@ -198,6 +198,8 @@ def test_a_ring_of_blocks_is_the_end_of_a_list_of_lines(batches: Any, reads: Any
 
 @settings(max_examples=200, deadline=None)
 @given(batches=batches, count=st.integers(0, 30))
+@example(batches=[(True, [(OUT, False, b"a"), (OUT, False, b"b"), (OUT, False, b"c")])], count=1)
+@example(batches=[(True, [(OUT, True, b"a"), (OUT, False, b"b"), (OUT, False, b"c")])], count=2)
 def test_the_last_lines_of_blocks_are_those_of_the_same_entries(batches: Any, count: int) -> None:
     of_blocks, of_entries = make_ring(1 << 16), make_ring(1 << 16)
     for is_block, entries in entries_of(batches):
