@@ -6,17 +6,27 @@ import fcntl
 import os
 import struct
 import termios
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 OWN_FILES: Final = Path("/proc/self/fd")
+OPENING_S: Final = 0.1
+"""A tty that was never used has it on, until who opens it has set it up a moment later."""
 _TERMIOS_BYTES: Final = 60
 """More than the kernel's struct termios; the input flags come first."""
 
 
 def takes_xon_xoff(node: str, pid: int) -> bool:
     """XON/XOFF is on, in one direction or both, on what process pid has open. False when that is not known."""
+    if not _is_on(node, pid):
+        return False
+    time.sleep(OPENING_S)
+    return _is_on(node, pid)
+
+
+def _is_on(node: str, pid: int) -> bool:
     try:
         number = os.stat(node).st_rdev
         flags = _own_flags(number) if pid == os.getpid() else _flags_of(node)

@@ -29,6 +29,7 @@ NEEDED: Final = {
     "serial": "pyserial",
     "serial_asyncio": "pyserial-asyncio",
     "usb": "pyusb",
+    "wsproto": "wsproto",
     "yaml": "pyyaml",
 }
 """import name -> the distribution that we mean by it."""

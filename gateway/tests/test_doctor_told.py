@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import contextlib
+import os
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 import anyio
 import pytest
@@ -62,7 +65,57 @@ async def test_a_look_that_fails_or_hangs_is_said_and_changes_nothing(
     monkeypatch.setattr(rounds, "LOOK_DEADLINE_S", 0.05)
     looking = rounds.Rounds(parse(CONFIGURATION), addresses)
     looking.changed = lambda new: pytest.fail("it found something")
-    with caplog.at_level("WARNING"):
+    with caplog.at_level("WARNING"), anyio.fail_after(5):
         await looking.look()
     assert [(record.getMessage(), record.__dict__["why"]) for record in caplog.records] == [("this machine could not be looked at", why)]
     assert looking.found is None
+
+
+@contextlib.contextmanager
+def open_elsewhere(node: str) -> Iterator[None]:
+    """Another process has it open, and does not read."""
+    descriptor = os.open(node, os.O_RDWR | os.O_NOCTTY)
+    with subprocess.Popen(["sleep", "1000"], stdin=descriptor) as holder:
+        os.close(descriptor)
+        yield
+        holder.kill()
+
+
+@pytest.fixture
+def port() -> Iterator[Address]:
+    far, near = os.openpty()
+    path = os.ttyname(near)
+    os.close(near)
+    yield Address(path)
+    os.close(far)
+
+
+@pytest.mark.parametrize(("is_lent_meanwhile", "reasons"), [(False, ["PortHeld"]), (True, [])])
+async def test_a_port_that_is_lent_while_it_is_looked_at_is_its_borrower_s(
+    port: Address, *, is_lent_meanwhile: bool, reasons: Sequence[str]
+) -> None:
+    answers = [{"board": port}, {} if is_lent_meanwhile else {"board": port}]
+
+    async def addresses() -> Mapping[str, Address]:
+        return answers.pop(0)
+
+    looking = rounds.Rounds(parse(CONFIGURATION), addresses)
+    with open_elsewhere(port.path):
+        await looking.look()
+    assert [one.reason for one in looking.found or () if one.subject == "board"] == reasons
+
+
+async def test_a_finding_is_new_once_whatever_process_it_is_by_now(port: Address) -> None:
+    async def addresses() -> Mapping[str, Address]:
+        return {"board": port}
+
+    news: list[list[str]] = []
+    looking = rounds.Rounds(parse(CONFIGURATION), addresses)
+    looking.changed = lambda new: news.append([one.reason for one in new if one.subject == "board"])
+    with open_elsewhere(port.path):
+        await looking.look()
+        await looking.look()
+    assert news == [["PortHeld"]]
+    with open_elsewhere(port.path):
+        await looking.look()
+    assert news == [["PortHeld"], []]  # another text, and no event

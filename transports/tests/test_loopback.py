@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import anyio.lowlevel
 import pytest
 
+from transports import loopback
+from transports.link import MAX_READ_BYTES
 from transports.loopback import VALUES, Echo, cause_of, problem_of
 
 
@@ -29,3 +32,29 @@ def test_what_does_not_come_back_is_named_with_its_likely_cause(came: bytes, pro
     echo = Echo(4, came)
     assert problem_of(echo) == problem
     assert cause in cause_of(echo)
+
+
+class Talker:
+    """A link to a board that prints whatever it is sent, or is not."""
+
+    name = "board"
+
+    def __init__(self) -> None:
+        self.sent = b""
+
+    async def receive(self, max_bytes: int = MAX_READ_BYTES) -> bytes:
+        await anyio.lowlevel.checkpoint()
+        return b"tick\n"
+
+    async def send(self, data: bytes) -> None:
+        self.sent += data
+
+    async def aclose(self) -> None: ...
+
+
+async def test_a_board_that_talks_is_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loopback, "LISTEN_S", 0.1)
+    talker = Talker()
+    echo = await loopback.loop(talker, 115200)
+    assert problem_of(echo) == "a device talks there, so nothing was sent"
+    assert talker.sent == b""
