@@ -23,6 +23,7 @@ from gateway.config_values import (
     Deadline,
     DeviceId,
     DurationS,
+    Examined,
     Keepalive,
     Labels,
     LogSize,
@@ -83,6 +84,11 @@ class LogsSection(Section):
     """The most that one container's ring takes of it."""
 
 
+class DoctorSection(Section):
+    every: Examined = 600.0
+    """How often a node looks at its own machine, as `wirelet doctor` does."""
+
+
 class HookSection(Section):
     command: Argv
     """argv; it is run without a shell, with WIRELET_DEVICE in its environment."""
@@ -141,6 +147,7 @@ class Configuration(Section):
     cluster: ClusterSection | None = None
     server: ServerSection = ServerSection()
     logs: LogsSection = LogsSection()
+    doctor: DoctorSection = DoctorSection()
     runtime_directory: Text | None = None
     """Sockets, rings and checkpoints: on tmpfs, never on an SD card. Default /run/wirelet, or XDG_RUNTIME_DIR/wirelet."""
     state_directory: Text | None = None
