@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from gateway.cli.client import Client, ClientError, add_socket_argument, socket_path
+from gateway.cli.progress import waiting
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0 when it was done; 1 when there is no such device, nothing that does it, or it failed."""
+    under_way = "its power is cycled" if arguments.what == "power.cycle" else f"{arguments.device} is being reset"
     try:
-        Client(socket_path(arguments.socket)).do(arguments.device, arguments.what)
+        with waiting(under_way):
+            Client(socket_path(arguments.socket)).do(arguments.device, arguments.what)
     except ClientError as error:
         print(f"wirelet {arguments.command}: {error}", file=sys.stderr)
         return 1

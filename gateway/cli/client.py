@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode
 TIMEOUT_S: Final = 30.0
 """For answers that are whole. A followed log may be silent for ever."""
 PIECE_BYTES: Final = 65536
+_LEFT: Final = "the gateway left in the middle of the log; it has stopped or was restarted: ask again when it runs"
 
 
 class ClientError(Exception):
@@ -53,26 +54,28 @@ def socket_path(flag: Path | None, environment: Mapping[str, str] = os.environ, 
 class Client:
     """Requests to one gateway; a connection for each."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, timeout_s: float = TIMEOUT_S) -> None:
+        """timeout_s is for answers that are whole."""
         self._path = path
+        self._timeout_s = timeout_s
 
     def items(self, kind: str) -> list[dict[str, Any]]:
         """The rows of /wirelet/<kind>."""
-        with self._answer(f"/wirelet/{kind}", TIMEOUT_S) as answer:
+        with self._answer(f"/wirelet/{kind}", self._timeout_s) as answer:
             found = json.loads(answer.read())["items"]
         return list(found)
 
     def pieces(self, path: tuple[str, ...], query: Mapping[str, str], *, follow: bool) -> Iterator[bytes]:
         """The body of a log, as it comes. path is given in segments, unquoted."""
         target = "/" + "/".join(quote(segment, safe="") for segment in path)
-        with self._answer(f"{target}?{urlencode(query)}" if query else target, None if follow else TIMEOUT_S) as answer:
+        with self._answer(f"{target}?{urlencode(query)}" if query else target, None if follow else self._timeout_s) as answer:
             try:
                 while piece := answer.read1(PIECE_BYTES):
                     yield piece
             except (http.client.HTTPException, OSError) as error:
-                raise GatewayUnreachable("the gateway left in the middle of the log; it has stopped or was restarted") from error
+                raise GatewayUnreachable(_LEFT) from error
             if not answer.isclosed():
-                raise GatewayUnreachable("the gateway left in the middle of the log; it has stopped or was restarted")
+                raise GatewayUnreachable(_LEFT)
 
     def do(self, device: str, what: str) -> None:
         """Reset a device, or cycle its power; returns when it is done, which a hook of the class may take as long for as it wants."""
@@ -86,7 +89,7 @@ class Client:
         with self._answer(f"/wirelet/devices/{quote(device, safe='')}/lend?{query}", None, "POST") as answer:
             told = json.loads(answer.readline() or "{}")
             if "port" not in told:
-                raise GatewayRefused(told.get("error", "the gateway left before it lent the device"))
+                raise GatewayRefused(told.get("error", "the gateway left before it lent the device; try again when it runs"))
             yield str(told["port"])
 
     @contextmanager
@@ -115,9 +118,10 @@ class Client:
             case PermissionError():
                 return f"you may not use {self._path}; run this as the user the gateway runs as"
             case TimeoutError():
-                return f"the gateway at {self._path} did not answer within {TIMEOUT_S:g} s"
+                return f"the gateway at {self._path} did not answer within {self._timeout_s:g} s; look at its log, and try again"
             case _:
-                return f"cannot talk to the gateway at {self._path}: {' '.join(str(error).split()) or type(error).__name__}"
+                why = " ".join(str(error).split()) or type(error).__name__
+                return f"cannot talk to the gateway at {self._path}: {why}; is --socket its socket?"
 
 
 class _UnixConnection(http.client.HTTPConnection):

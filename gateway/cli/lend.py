@@ -6,6 +6,7 @@ The device is lent for as long as this process lives, however it ends: the gatew
 from __future__ import annotations
 
 import argparse
+import contextlib
 import getpass
 import os
 import signal
@@ -14,6 +15,7 @@ import sys
 from typing import Final
 
 from gateway.cli.client import Client, ClientError, add_socket_argument, socket_path
+from gateway.cli.progress import waiting
 
 NOT_RUN: Final = 127
 """What a shell says of a command that it does not find."""
@@ -39,7 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     borrower = f"{_user()}: {argv[0]}"  # no more: the arguments may hold a password, and a condition of the Node says this
     try:
-        with Client(socket_path(arguments.socket)).lent(arguments.device, borrower) as port:
+        with contextlib.ExitStack() as loan:
+            with waiting(f"the gateway closes the port of {arguments.device}"):
+                port = loan.enter_context(Client(socket_path(arguments.socket)).lent(arguments.device, borrower))
             return _run([word.replace(PORT, port) for word in argv], arguments.device, port)
     except ClientError as error:
         print(f"wirelet lend: {error}", file=sys.stderr)
@@ -58,7 +62,7 @@ def _run(argv: list[str], device: str, port: str) -> int:
     try:
         command = subprocess.Popen(argv, env=environment)
     except OSError as error:
-        print(f"wirelet lend: cannot run {argv[0]}: {error.strerror}", file=sys.stderr)
+        print(f"wirelet lend: cannot run {argv[0]}: {error.strerror}; install it, or give its path", file=sys.stderr)
         return NOT_RUN
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the command's, which has the terminal, too
     try:

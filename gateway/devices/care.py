@@ -47,7 +47,7 @@ class Care:
         board = self._board(device)
         borrower = "".join(character if character.isprintable() else "?" for character in borrower)[:MAX_BORROWER_CHARS]
         if board.borrower:
-            raise CareRefused(f"{device} is lent to {board.borrower}")
+            raise CareRefused(f"{device} is lent to {board.borrower}; wait until that ends, or end it")
         board.borrower = borrower  # before the port is closed: the pods are told why
         try:
             async with self._lenders[device].lent(borrower) as address:
@@ -70,13 +70,13 @@ class Care:
         if rung is None:
             raise CareRefused(f"there is no {what}; there are: {', '.join(_MEANT)}")
         if rung not in board.hooks:
-            raise CareRefused(f"{device} has nothing for it: class {board.class_name} needs {_HOW[rung]}")
+            raise CareRefused(f"{device} has nothing for it: class {board.class_name} needs {_HOW[rung]}, in the gateway's configuration")
         if board.borrower:
-            raise CareRefused(f"{device} is lent to {board.borrower}")
+            raise CareRefused(f"{device} is lent to {board.borrower}; wait until that ends, or end it")
         try:
             await run_board_hook(board, rung)
         except HookFailed as error:
-            raise CareRefused(str(error)) from error
+            raise CareRefused(f"{error}; try the command by hand, as the gateway's user") from error
 
     def _board(self, device: str) -> Board:
         if device not in self._boards:
