@@ -20,6 +20,7 @@ from typing import Any
 import anyio
 
 from gateway.config import Configuration
+from gateway.conversations import PodConversations
 from gateway.devices.fleet import Fleet
 from gateway.devices.ledger import Ledger, LedgerFailed
 from gateway.directories import Directories
@@ -95,7 +96,8 @@ class Gateway:
         addresses = NodeAddresses(host_ip=node.address, allocatable=node.capacity)
         self._controller = PodController(source, sink, self.fleet.workloads, node_addresses=addresses, node_object=node_object)
         vitals = GatewayVitals(self.configuration, self.fleet, self.logs, pods, self.answers, families)
-        routes = kubelet_routes(pods, logs, vitals)
+        conversations = PodConversations(self.logs, self.fleet.talks, clock, self._controller.program)
+        routes = kubelet_routes(pods, logs, vitals, conversations)
         local = Endpoint((*routes, *local_routes(pods, DeviceRows(self.fleet), events, device_logs, DeviceDesk(self.fleet))))
         socket = await listen_unix(self._directories.socket)
         _give_memory_back()

@@ -41,6 +41,7 @@ class DeviceRows:
                 last_seen_s=board.last_seen_s,
                 device_id=known.device_id if (known := self._fleet.known_boards.boards.get(board.name)) is not None else "",
                 port=known.port if known is not None else "",
+                typists=tuple(board.typists.values()),
             )
             for board in self._fleet.boards.values()
         ]

@@ -27,7 +27,7 @@ from workbench import Workbench
 
 from gateway.kubelet.routes import kubelet_routes
 from gateway.kubelet.server import Limits
-from gateway.tests.endpoint_fakes import FakeLogs, FakePods, FixedVitals
+from gateway.tests.endpoint_fakes import FakeConversations, FakeLogs, FakePods, FixedVitals
 from gateway.tests.exposition_parser import Scrape, parse
 
 POD: Final = "hello"
@@ -35,7 +35,11 @@ REQUEST_TIMEOUT_S: Final = 30.0
 HEAD_S: Final = Limits().head_s
 DRIP_S: Final = 0.25
 ROUTES: Final = sorted(
-    {(method, route.pattern) for route in kubelet_routes(FakePods(), FakeLogs(), FixedVitals()) for method in route.methods}
+    {
+        (method, route.pattern)
+        for route in kubelet_routes(FakePods(), FakeLogs(), FixedVitals(), FakeConversations())
+        for method in route.methods
+    }
 )
 """Of the running server: app.py serves exactly these."""
 UNKNOWN: Final = ("/", "/nothing", "/metrics/nothing", "/pods/x", "/containerLogs/a/b", "/wirelet/devices", "/debug/pprof/", "/logs/")

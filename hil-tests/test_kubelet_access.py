@@ -26,7 +26,7 @@ from gateway.kubelet.routes import Endpoint, kubelet_routes
 from gateway.kubelet.seams import ContainerLogs, PodDirectory
 from gateway.kubelet.server import HttpServer
 from gateway.kubelet.tls import serving_tls
-from gateway.tests.endpoint_fakes import FakeLogs, FakePods, FixedVitals, pod, serving
+from gateway.tests.endpoint_fakes import FakeConversations, FakeLogs, FakePods, FixedVitals, pod, serving
 
 
 @dataclass
@@ -61,7 +61,9 @@ async def endpoint(control_plane: ControlPlane, node: str, pods: PodDirectory, l
         cert_file=str(cert), key_file=str(key), client_ca=str(ca), state_directory=cert.parent, node_name=node, addresses=["127.0.0.1"]
     )
     async with await KubeApi.connect(str(kubeconfig)) as api:
-        server = HttpServer(Endpoint(kubelet_routes(pods, logs, FixedVitals()), Gatekeeper(api, node)), tls=tls.context)
+        server = HttpServer(
+            Endpoint(kubelet_routes(pods, logs, FixedVitals(), FakeConversations()), Gatekeeper(api, node)), tls=tls.context
+        )
         async with serving(server, await listen_tcp("127.0.0.1", 0)) as port:
             yield Caller(port, ca, control_plane)
 

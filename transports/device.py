@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final, assert_never
 
 import anyio
@@ -23,12 +23,24 @@ from transports.bell import Bell
 from transports.errors import DeviceError, LinkError, LinkLost, LinkNotFound, LinkTimeout, SessionLost
 from transports.lending import Lending
 from transports.line_watch import LineWatch
-from transports.link import DirectLink, HotplugOpener, LendableOpener, LineErrors, Link, LinkOpener, ResettableLink
+from transports.link import (
+    Command,
+    CommandLink,
+    DirectLink,
+    HotplugOpener,
+    LendableOpener,
+    LineErrors,
+    Link,
+    LinkOpener,
+    ResettableLink,
+    TerminalSize,
+)
 from transports.listed_first import ListedFirst
 from transports.protocol import (
     Answered,
     Away,
     Checkpoint,
+    CommandProtocol,
     Counters,
     DeviceProtocol,
     Event,
@@ -44,10 +56,12 @@ from transports.protocol import (
     RequestLost,
     Returned,
     Text,
+    WatchedProtocol,
     WorkloadChanged,
     WorkloadStatus,
 )
 from transports.sink import DeviceSink
+from transports.wire.numbers import Code
 
 _logger = logging.getLogger(__name__)
 
@@ -107,6 +121,9 @@ class Device:
         """The open link, if it is one."""
         self._resettable: ResettableLink | None = None
         """As _direct."""
+        self._commanding: CommandLink | None = None
+        """As _direct."""
+        self._watchers = 0
         self._lending = Lending(opener.name)
         self._line = LineWatch()
         self._absent = Backoff(rng, max_s=ABSENT_DELAY_S)
@@ -167,6 +184,32 @@ class Device:
             raise LinkError(f"{self._opener.name}: this kind of link has no port that another program could use")
         async with self._lending.lent(borrower):
             yield await self._opener.address()
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Somebody looks at the output as it comes: an unfinished line is told at once."""
+        self._watch(1)
+        try:
+            yield
+        finally:
+            self._watch(-1)
+
+    def _watch(self, more: int) -> None:
+        self._watchers += more
+        if isinstance(self._protocol, WatchedProtocol):
+            self._protocol.watch(is_watched=self._watchers > 0)
+            self._touched()
+
+    async def run_command(
+        self, argv: Sequence[str], env: Sequence[str], working_dir: str, terminal: tuple[str, TerminalSize] | None
+    ) -> Command:
+        """Run argv beside the device's workloads; the caller closes it. Raises DeviceError where no device of the kind can, LinkError, and
+        LocalProtocolError for what cannot be said."""
+        if not isinstance(self._protocol, CommandProtocol):
+            raise DeviceError(Code.UNSUPPORTED, "nothing but its workloads runs on this kind of device")
+        if self._commanding is None:
+            raise self._link_error or DeviceError(Code.UNSUPPORTED, f"{self._opener.name}: this kind of link runs no commands")
+        return await self._commanding.run(self._protocol.command_line(argv, env, working_dir), terminal)
 
     async def request(self, request: Request) -> WorkloadStatus | None:
         """The device's answer, with the status where the request has one.
@@ -264,6 +307,7 @@ class Device:
         self._outgoing, self._is_writing = b"", False  # what was for a link before this one
         self._direct = link if isinstance(link, DirectLink) else None
         self._resettable = link if isinstance(link, ResettableLink) else None
+        self._commanding = link if isinstance(link, CommandLink) else None
         self._line.opened(link, self._protocol.counters, anyio.current_time())
         self._protocol.link_up(anyio.current_time())
         self._touched()
@@ -284,7 +328,7 @@ class Device:
                     tasks.start_soon(until_lost, self._listen, VANISHED_S)
         finally:
             self._is_ready, self._is_writing, self._is_resting = False, False, False
-            self._direct = self._resettable = None
+            self._direct = self._resettable = self._commanding = None
             self._protocol.link_down(anyio.current_time())
             self._touched()
         return losses[0]

@@ -147,3 +147,51 @@ class ResettingOpener(Protocol):
 
     @property
     def can_reset(self) -> bool: ...
+
+
+class TerminalSize(NamedTuple):
+    columns: int
+    rows: int
+
+
+class CommandEnd(NamedTuple):
+    """How a command ended. signal is its name without SIG, or empty."""
+
+    exit_code: int
+    signal: str = ""
+
+
+class CommandOutput(NamedTuple):
+    data: bytes
+    is_error: bool
+
+
+class Command(Protocol):
+    """A command beside the link's own, owned by whoever started it. One task may receive while another sends."""
+
+    async def receive(self) -> CommandOutput | CommandEnd:
+        """The end comes once, after all output. Raises LinkLost."""
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Return when there is room for more. What a command that has ended does not read is dropped. Raises LinkLost."""
+        ...
+
+    def end_input(self) -> None: ...
+
+    def resize(self, size: TerminalSize) -> None:
+        """Without a terminal nothing happens."""
+        ...
+
+    async def aclose(self) -> None:
+        """Idempotent. A command that still runs is asked to end."""
+        ...
+
+
+@runtime_checkable
+class CommandLink(Protocol):
+    """A link whose far end runs commands for us."""
+
+    async def run(self, command: str, terminal: tuple[str, TerminalSize] | None) -> Command:
+        """terminal: what TERM says, and its size. Raises LinkError."""
+        ...

@@ -7,6 +7,7 @@ send and events come out. It lives as long as its device is configured and survi
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, NewType, Protocol, runtime_checkable
 
@@ -377,7 +378,22 @@ class ReadStats:
     """Of readings, those that fit one answer."""
 
 
-Request = StartWorkload | StopWorkload | RemoveWorkload | Reboot | ReadStats
+MAX_INPUT_BYTES: Final = 4096
+"""In one SendInput: what a tty takes at once, and what a person pastes."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendInput:
+    """Bytes for the standard input of a run, at most MAX_INPUT_BYTES. The answer comes when there is room for more."""
+
+    wid: int
+    gen: int
+    data: bytes
+    is_end: bool = False
+    """Nothing follows data."""
+
+
+Request = StartWorkload | StopWorkload | RemoveWorkload | Reboot | ReadStats | SendInput
 
 
 @dataclass(slots=True)
@@ -446,4 +462,20 @@ class PausingProtocol(Protocol):
     @property
     def read_pause_s(self) -> float:
         """For now; 0: not at all."""
+        ...
+
+
+@runtime_checkable
+class WatchedProtocol(Protocol):
+    """A core that keeps an unfinished line back unless somebody looks at it as it comes."""
+
+    def watch(self, *, is_watched: bool) -> None: ...
+
+
+@runtime_checkable
+class CommandProtocol(Protocol):
+    """A core whose device runs other commands beside its workloads, over a CommandLink."""
+
+    def command_line(self, argv: Sequence[str], env: Sequence[str], working_dir: str) -> str:
+        """What the link is told to run argv in the environment of a workload. Raises LocalProtocolError for what cannot be said."""
         ...

@@ -1,4 +1,5 @@
-"""A command on a machine with sshd as a Link: its standard input and output are the pipe. The only door to asyncssh.
+"""A command on a machine with sshd as a Link: its standard input and output are the pipe. With transports.ssh_command the only door to
+asyncssh.
 
 What the command says on its standard error is no part of the pipe: its last line tells why it ended. Host keys are always checked, files
 are read in a thread, and every step of a login has a deadline. A connection carries one command; nothing here knows what it speaks.
@@ -19,7 +20,8 @@ import asyncssh
 
 from transports.blocking import BlockingCalls
 from transports.errors import LinkError, LinkLost, LinkNotFound, LinkPermissionDenied, LinkTimeout
-from transports.link import MAX_READ_BYTES
+from transports.link import MAX_READ_BYTES, TerminalSize
+from transports.ssh_command import SshCommand
 from transports.ssh_keys import agent_socket, read_known_hosts, read_private_key
 from transports.ssh_options import Hop, SshOptions, hops
 from transports.tcp_link import connect_error
@@ -171,6 +173,28 @@ class SshLink:
             except OSError as error:
                 raise LinkLost(f"{self._name}: {error.strerror or error}") from error
             rest = rest[PIECE_BYTES:]
+
+    async def run(self, command: str, terminal: tuple[str, TerminalSize] | None) -> SshCommand:
+        """See transports.link.CommandLink. An untouched sshd takes nine beside ours (MaxSessions)."""
+        self._raise_if_lost()
+        started = SshCommand(self._name)
+        term, size = terminal if terminal is not None else ("", None)
+        with anyio.move_on_after(COMMAND_DEADLINE_S):
+            try:
+                await self._connections[-1].create_session(
+                    lambda: started,
+                    command,
+                    encoding=None,
+                    request_pty="force" if terminal is not None else False,
+                    term_type=term or None,
+                    term_size=size or (),
+                )
+            except asyncssh.ChannelOpenError as error:
+                raise LinkError(f"{self._name}: no more commands at once: {error}; MaxSessions of its sshd bounds them") from error
+            except (asyncssh.DisconnectError, OSError) as error:
+                raise LinkError(f"{self._name}: the command was not started: {error}") from error
+            return started
+        raise LinkTimeout(f"{self._name}: the command was not started within {COMMAND_DEADLINE_S:g} s")
 
     async def aclose(self) -> None:
         """Unsent bytes are dropped; the command sees the end of its input."""

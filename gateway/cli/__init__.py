@@ -18,6 +18,8 @@ COMMANDS: Final = {
     "simulate": ("gateway.cli.simulate", "simulated devices behind ttys"),
     "get": ("gateway.cli.get", "list pods, devices or events of the gateway on this host"),
     "logs": ("gateway.cli.logs", "print the log of a pod or of a device"),
+    "attach": ("gateway.cli.attach", "look on as a pod's output comes, and type to it"),
+    "exec": ("gateway.cli.exec", "run a command beside a pod's own, on the pod's device"),
     "lend": ("gateway.cli.lend", "run a program on a device's port while the gateway leaves it alone"),
     "reset": ("gateway.cli.care", "reset a device"),
     "power": ("gateway.cli.care", "cycle a device's power"),

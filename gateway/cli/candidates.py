@@ -14,7 +14,7 @@ FILES: Final = ":files"
 DIRECTORIES: Final = ":directories"
 COMMAND: Final = ":command"
 """In place of candidates: the shell knows better. No word of ours begins with a colon."""
-_BY_SHELL: Final = {"FILE": FILES, "PATH": FILES, "DIR": DIRECTORIES, "-- COMMAND": COMMAND}
+_BY_SHELL: Final = {"FILE": FILES, "PATH": FILES, "DIR": DIRECTORIES, "-- PROGRAM": COMMAND}
 _EQUALS: Final = "="
 """A word of its own in bash."""
 Rows = Callable[[str], list[dict[str, Any]]]
@@ -80,10 +80,12 @@ def values(action: argparse.Action, typed: Typed, rows: Rows) -> list[str]:
     if action.choices is not None:
         return [str(choice) for choice in action.choices]
     if metavar in _BY_SHELL:
-        return [FILES] if metavar == "-- COMMAND" and len(typed.positionals) > 1 else [_BY_SHELL[metavar]]
+        return [FILES] if metavar == "-- PROGRAM" and len(typed.positionals) > 1 else [_BY_SHELL[metavar]]
     match metavar, action.dest:
         case "DEVICE", _:
             return _names(rows("devices"))
+        case "POD", _:
+            return _names(_pods(typed, rows))
         case "POD | device/NAME", _:
             return [*_names(_pods(typed, rows)), *(f"device/{name}" for name in _names(rows("devices")))]
         case _, "namespace":

@@ -59,6 +59,10 @@ class Client:
         self._path = path
         self._timeout_s = timeout_s
 
+    @property
+    def path(self) -> Path:
+        return self._path
+
     def items(self, kind: str) -> list[dict[str, Any]]:
         """The rows of /wirelet/<kind>."""
         with self._answer(f"/wirelet/{kind}", self._timeout_s) as answer:
@@ -100,7 +104,7 @@ class Client:
                 connection.request(method, target)
                 answer = connection.getresponse()
             except (http.client.HTTPException, OSError) as error:
-                raise GatewayUnreachable(self._why(error)) from error
+                raise GatewayUnreachable(self.why(error)) from error
             with answer:
                 if answer.status != 200:
                     text = answer.read(PIECE_BYTES).decode(errors="replace").strip()
@@ -109,7 +113,8 @@ class Client:
         finally:
             connection.close()
 
-    def _why(self, error: Exception) -> str:
+    def why(self, error: Exception) -> str:
+        """Why nobody answers, and what to do."""
         match error:
             case FileNotFoundError():
                 return f"no gateway at {self._path}; start one with `wirelet run`, or name its socket with --socket or WIRELET_SOCKET"

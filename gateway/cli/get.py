@@ -46,6 +46,7 @@ _DEVICES: Final[list[Column]] = [
 _DEVICES_WIDE: Final[list[Column]] = [
     ("DEVICE-ID", lambda row, now: row["deviceId"] or "-"),
     ("PORT", lambda row, now: row["port"] or "-"),
+    ("TYPING", lambda row, now: ", ".join(row["typists"]) or "-"),
     ("HAS", lambda row, now: ",".join(row["programs"]) or "-"),
     ("MESSAGE", lambda row, now: row["message"] or "-"),
 ]

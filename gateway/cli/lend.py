@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("device", metavar="DEVICE")
     parser.add_argument(
         "argv",
-        metavar="-- COMMAND",
+        metavar="-- PROGRAM",
         nargs=argparse.REMAINDER,
         help=f"run with WIRELET_PORT and ESPTOOL_PORT in its environment; {PORT} in an argument is the port, too",
     )

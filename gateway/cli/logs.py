@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any, Final
+from typing import Final
 
 from gateway.cli.client import Client, ClientError, GatewayRefused, add_socket_argument, socket_path
+from gateway.cli.targets import Ambiguous, only_container
 
 MAX_DIGITS: Final = 18
 """The gateway reads 64-bit numbers."""
@@ -34,38 +35,23 @@ def run(arguments: argparse.Namespace) -> int:
     except GatewayRefused as error:
         print(f"wirelet logs: {error}; see what there is: wirelet get pods -A -o wide", file=sys.stderr)
         return 1
-    except (ClientError, _Ambiguous) as error:
+    except (ClientError, Ambiguous) as error:
         print(f"wirelet logs: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-class _Ambiguous(Exception):
-    """The command line does not say which log is meant."""
-
-
 def _path(arguments: argparse.Namespace, client: Client) -> tuple[str, ...]:
     kind, slash, name = arguments.target.partition("/")
     if not arguments.target or (slash and not name):
-        raise _Ambiguous(
+        raise Ambiguous(
             f"{arguments.target!r} names neither a pod nor device/NAME; see what there is: wirelet get pods, wirelet get devices"
         )
     if slash and kind in ("device", "devices", "dev"):
         return ("wirelet", "deviceLogs", name)
     pod = name if slash and kind in ("pod", "pods", "po") else arguments.target
-    container = arguments.container or _only_container(client.items("pods"), arguments.namespace, pod)
+    container = arguments.container or only_container(client.items("pods"), arguments.namespace, pod)
     return ("containerLogs", arguments.namespace, pod, container)
-
-
-def _only_container(rows: list[dict[str, Any]], namespace: str, pod: str) -> str:
-    here = [row for row in rows if row["namespace"] == namespace]
-    row = next((row for row in here if row["name"] == pod), None)
-    if row is None:
-        known = ", ".join(row["name"] for row in here) or "none"
-        raise _Ambiguous(f'no pod "{pod}" in namespace {namespace}; there are: {known}')
-    if len(row["containers"]) != 1:
-        raise _Ambiguous(f'pod "{pod}" has several containers; choose one with -c: {", ".join(row["containers"])}')
-    return str(row["containers"][0])
 
 
 def _query(arguments: argparse.Namespace) -> dict[str, str]:

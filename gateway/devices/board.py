@@ -114,6 +114,8 @@ class Board:
     dirt: Dirt | None = None
     borrower: str = ""
     """Who has its port now instead of the gateway, and for what."""
+    typists: dict[tuple[int, int], str] = field(default_factory=dict)
+    """(wid, gen) -> who types to that run."""
     steadiness: Steadiness = field(default_factory=Steadiness)
     last_seen_s: float | None = None
     """Unix seconds of its last message."""

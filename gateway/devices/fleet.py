@@ -24,6 +24,7 @@ from gateway.devices.output import DeviceOutput
 from gateway.devices.runbook import RunBook
 from gateway.devices.runs import Runs, is_live
 from gateway.devices.stats import refresh_stats
+from gateway.devices.talks import Talker, Talks
 from gateway.devices.unused_ports import UnusedPorts
 from gateway.devices.workloads import DeviceWorkloads
 from gateway.logs.checkpoint import CheckpointFile, checkpoint_path
@@ -59,6 +60,7 @@ class Fleet:
         self.unused_ports = UnusedPorts(self.ports, self._openers)
         self._devices: list[Device] = []
         self._lenders: dict[str, Lender] = {}
+        self._talkers: dict[str, Talker] = {}
         self._checkpoints: list[CheckpointFile] = []
         self._rng = random.Random(secrets.randbits(64))
         gateway_id = secrets.randbits(32)
@@ -72,6 +74,7 @@ class Fleet:
         self.known_boards = KnownBoards(ledger)
         self.events = DeviceEvents(self.boards, self._book, self.known_boards, loop_time, wall_clock)
         self.workloads = DeviceWorkloads(self.boards, self._book, self.events, loop_time)
+        self.talks = Talks(self.boards, self._talkers, runs)
         self.care = Care(self.boards, self._lenders, lambda: self.events.fleet_changed())
         for section in configuration.devices:
             self._add(section, configuration.class_of(section), runs, logs, checkpoints, gateway_id)
@@ -184,7 +187,7 @@ class Fleet:
         )
         self._openers.append(opener)
         self._devices.append(device)
-        self._lenders[section.name] = device
+        self._lenders[section.name] = self._talkers[section.name] = device
         power = class_section.hooks.power
         self.boards[section.name] = Board(
             name=section.name,

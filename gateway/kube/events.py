@@ -27,7 +27,7 @@ COMPONENT: Final = "wirelet"
 QUEUE: Final = 4096
 """Four times client-go's: 1000 pods that start at once fill it, with less than 1 KiB an event."""
 GIVE_WAY_S: Final = 8.0
-"""So long an event waits while statuses are written: for the server it is as much work as the status that people wait for, and its time is in it."""
+"""So long an event waits while statuses are written: for the server it is as much work as the status that people wait for."""
 GIVE_WAY_LOOK_S: Final = 0.02
 TRIES: Final = 12
 """client-go's maxTriesPerEvent."""

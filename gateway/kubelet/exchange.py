@@ -1,14 +1,13 @@
 """One HTTP exchange as plain values: who asks, the request, and the answer a handler gives.
 
-The server turns bytes into a Request and an Answer into bytes; handlers know nothing of sockets. An answer that takes the connection over
-after 101 (SPDY, WebSocket) will join the Answer union; nothing else has to change for it.
+The server turns bytes into a Request and an Answer into bytes; handlers know nothing of sockets, but for one that takes a connection over.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qs, unquote
 
 PLAIN_TEXT: Final = "text/plain; charset=utf-8"
@@ -58,7 +57,23 @@ class StreamReply:
     content_type: str = PLAIN_TEXT
 
 
-Answer = Reply | StreamReply
+class Pipe(Protocol):
+    """What is left of a connection when HTTP is over. Both methods raise anyio's errors when the peer has gone."""
+
+    async def receive(self, max_bytes: int = ...) -> bytes: ...
+
+    async def send(self, item: bytes) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TakeoverReply:
+    """Status 101: then the connection is run's, with the bytes that came early, until it returns. It raises nothing."""
+
+    headers: tuple[tuple[str, str], ...]
+    run: Callable[[Pipe, bytes], Awaitable[None]] = field(compare=False)
+
+
+Answer = Reply | StreamReply | TakeoverReply
 Handler = Callable[[Request], Awaitable[Answer]]
 
 

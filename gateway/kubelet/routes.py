@@ -18,9 +18,11 @@ from gateway.kubelet.container_logs import ContainerLogsHandler, parse_log_optio
 from gateway.kubelet.exchange import JSON, Answer, Reply, Request, RequestRefused, StreamReply
 from gateway.kubelet.exposition import CONTENT_TYPE, Family, render
 from gateway.kubelet.pod_table import pod_row, running_pod
+from gateway.kubelet.remote_command import RemoteCommandHandler
 from gateway.kubelet.seams import (
     CareRefused,
     ContainerLogs,
+    Conversations,
     DeviceCare,
     DeviceLogs,
     DeviceRow,
@@ -92,7 +94,7 @@ class Endpoint:
         raise RequestRefused(404, NOT_FOUND)
 
 
-def kubelet_routes(pods: PodDirectory, logs: ContainerLogs, vitals: Vitals) -> tuple[Route, ...]:
+def kubelet_routes(pods: PodDirectory, logs: ContainerLogs, vitals: Vitals, conversations: Conversations) -> tuple[Route, ...]:
     """What the API server and monitoring ask of a kubelet."""
 
     async def pod_list(request: Request, arguments: Sequence[str]) -> Answer:
@@ -112,7 +114,8 @@ def kubelet_routes(pods: PodDirectory, logs: ContainerLogs, vitals: Vitals) -> t
         Route("/runningpods/", running_list),
         *_monitoring_routes(vitals),
         Route("/containerLogs/{namespace}/{pod}/{container}", ContainerLogsHandler(pods, logs)),
-        *_streaming_routes(),
+        *_conversation_routes(pods, conversations),
+        *_unserved_routes(),
     )
 
 
@@ -205,6 +208,7 @@ def device_row(row: DeviceRow) -> dict[str, Any]:
         "lastSeen": row.last_seen_s,
         "deviceId": row.device_id,
         "port": row.port,
+        "typists": list(row.typists),
     }
 
 
@@ -213,17 +217,22 @@ async def _healthy(request: Request, arguments: Sequence[str]) -> Answer:
     return Reply(200, b"ok")
 
 
-def _streaming_routes() -> tuple[Route, ...]:
+def _conversation_routes(pods: PodDirectory, conversations: Conversations) -> tuple[Route, ...]:
+    handlers = {verb: RemoteCommandHandler(pods, conversations, is_exec=verb == "exec") for verb in ("exec", "attach")}
+    rests = ("{container}", "{uid}/{container}")
+    both = ("GET", "POST")
+    return tuple(Route(f"/{verb}/{{namespace}}/{{pod}}/{rest}", handler, both) for verb, handler in handlers.items() for rest in rests)
+
+
+def _unserved_routes() -> tuple[Route, ...]:
     """Known to every client of a kubelet and not served yet; they are here so that they are authorized (`create`) and say so."""
 
     async def not_served(request: Request, arguments: Sequence[str]) -> Answer:
         raise RequestRefused(501, f"{request.path.split('/')[1]} is not served by this node")
 
-    both = ("GET", "POST")
-    paths = [f"/{verb}/{{namespace}}/{{pod}}/{rest}" for verb in ("exec", "attach") for rest in ("{container}", "{uid}/{container}")]
-    paths += ["/portForward/{namespace}/{pod}", "/portForward/{namespace}/{pod}/{uid}"]
+    forward = [f"/portForward/{{namespace}}/{{pod}}{rest}" for rest in ("", "/{uid}")]
     run = [Route(f"/run/{{namespace}}/{{pod}}/{rest}", not_served, ("POST",)) for rest in ("{container}", "{uid}/{container}")]
-    return (*(Route(path, not_served, both) for path in paths), *run)
+    return (*(Route(path, not_served, ("GET", "POST")) for path in forward), *run)
 
 
 def _pod_list(items: Sequence[Mapping[str, Any]]) -> Reply:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gateway.kubelet.exposition import Family
 from gateway.logs.reader import LogOptions
@@ -69,6 +70,8 @@ class DeviceRow:
     """Of the board that answered last, in hexadecimal; empty if none ever did."""
     port: str = ""
     """Where that is, or was, plugged in."""
+    typists: tuple[str, ...] = ()
+    """Who types to what runs on it, now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,56 @@ class DeviceCare(Protocol):
 
     async def do(self, device: str, what: str) -> None:
         """`reset` or `power.cycle`. Raises CareRefused."""
+        ...
+
+
+class ConversationRefused(Exception):
+    """It cannot begin, or not go on. text is the whole answer."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class Output(NamedTuple):
+    data: bytes
+    is_error: bool
+
+
+class TerminalWish(NamedTuple):
+    term: str
+    """What TERM says."""
+    columns: int
+    rows: int
+
+
+class Conversation(Protocol):
+    """With a container. One task may receive while another sends; both raise ConversationRefused."""
+
+    async def receive(self) -> Output | int | None:
+        """Output as it comes; at the end the command's exit code, or None where there is none to tell."""
+        ...
+
+    async def send(self, data: bytes, *, is_end: bool = False) -> None:
+        """Return when there is room for more."""
+        ...
+
+    def resize(self, columns: int, rows: int) -> None: ...
+
+
+class Conversations(Protocol):
+    """Entering raises ConversationRefused."""
+
+    def attach(
+        self, pod: dict[str, Any], container: str, typist: str | None, *, is_terminal: bool
+    ) -> AbstractAsyncContextManager[Conversation]:
+        """Look on; typist is who types, too, for others to see. is_terminal: the output is for a terminal in raw mode."""
+        ...
+
+    def exec(
+        self, pod: dict[str, Any], container: str, argv: Sequence[str], terminal: TerminalWish | None
+    ) -> AbstractAsyncContextManager[Conversation]:
+        """Run argv beside the container's own program."""
         ...
 
 

@@ -26,7 +26,7 @@ import h11
 from anyio.abc import ByteStream, SocketAttribute, SocketStream, TaskGroup, TaskStatus
 from anyio.streams.tls import TLSAttribute, TLSStream
 
-from gateway.kubelet.exchange import Answer, Handler, Peer, Reply, Request, RequestRefused, StreamReply, parse_target
+from gateway.kubelet.exchange import Answer, Handler, Peer, Reply, Request, RequestRefused, StreamReply, TakeoverReply, parse_target
 
 _logger = logging.getLogger(__name__)
 
@@ -231,6 +231,9 @@ class _Conversation:
                 await self._send_reply(answer)
             case StreamReply():
                 await self._send_stream(answer)
+            case TakeoverReply():
+                await self._hand_over(answer)
+                return False
             case _:
                 assert_never(answer)
         self.visit.idle_since = anyio.current_time()
@@ -315,6 +318,17 @@ class _Conversation:
             except Exception:
                 _logger.exception("a streamed answer broke off")  # as in _answer: a bug here ends this stream only
             following.cancel_scope.cancel()
+
+    async def _hand_over(self, reply: TakeoverReply) -> None:
+        headers = [*reply.headers, ("connection", "Upgrade")]
+        await self._send_event(h11.InformationalResponse(status_code=101, headers=headers, reason=b"Switching Protocols"))
+        early, _ = self._http.trailing_data
+        try:
+            await reply.run(self.stream, early)
+        except _GONE:
+            _logger.debug("a client left its conversation", extra={"peer": self.peer.address})
+        except Exception:
+            _logger.exception("a conversation broke off")  # as in _answer: a bug here ends this conversation only
 
     async def _watch_client(self, scope: anyio.CancelScope) -> None:
         """End the stream when the client leaves, also while there is nothing to send. Half-close counts as leaving, as in Go's server."""

@@ -17,7 +17,7 @@ from gateway.pods.memory import PodMemory
 from gateway.pods.node import NodeAddresses, NodeLookup
 from gateway.pods.queue import WorkQueue
 from gateway.pods.reservations import Reservations
-from gateway.pods.seams import PodSource, PodUid, SourceUnavailable, StatusSink, Workloads
+from gateway.pods.seams import PodSource, PodUid, Program, SourceUnavailable, StatusSink, Workloads
 from gateway.pods.view import PodView
 from gateway.pods.witness import witnessed
 from gateway.pods.worker import PodWorker
@@ -67,6 +67,10 @@ class PodController:
         if memory is not None:
             memory.kicked_at = self._clock.now()
         self._queue.add(uid)
+
+    async def program(self, pod: PodView, container: str) -> Program:
+        """What container would run if it began now. Raises StartRefused and SourceUnavailable."""
+        return await self._worker.program(pod, pod.container(container))
 
     @property
     def pods_remembered(self) -> int:

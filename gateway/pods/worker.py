@@ -29,6 +29,7 @@ from gateway.pods.seams import (
     PodObservation,
     PodSource,
     PodUid,
+    Program,
     SourceUnavailable,
     StartRefused,
     StatusSink,
@@ -183,7 +184,7 @@ class PodWorker:
                 admit(pod, self._node_object(), self._reservations)
                 self._reservations.hold(pod)
             claims = claims_of(pod)
-            program = translate(pod, container, await self._references(pod, container), self._node)
+            program = await self.program(pod, container)
             await self._workloads.start(pod.identity, container.name, gen, program, claims)
         except SourceUnavailable as error:
             self._refused(pod, memory, container, StartRefused(CONFIG_ERROR, f"cannot read what the environment refers to: {error}"))
@@ -197,6 +198,10 @@ class PodWorker:
             self._rejected(pod, memory, container, rejected)
         else:
             self._started(pod, memory, container, gen)
+
+    async def program(self, pod: PodView, container: ContainerView) -> Program:
+        """What container runs, with what it refers to as it is now. Raises StartRefused and SourceUnavailable."""
+        return translate(pod, container, await self._references(pod, container), self._node)
 
     async def _references(self, pod: PodView, container: ContainerView) -> References:
         needed = needed_references([container])

@@ -22,7 +22,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gateway.errors import GatewayError
 from gateway.kubelet.exposition import Family, Kind, Sample
-from gateway.kubelet.seams import CareRefused, DeviceRow, LogsUnavailable, PortRow, PortsUnknown
+from gateway.kubelet.seams import (
+    CareRefused,
+    ConversationRefused,
+    DeviceRow,
+    LogsUnavailable,
+    Output,
+    PortRow,
+    PortsUnknown,
+    TerminalWish,
+)
 from gateway.kubelet.server import HttpServer
 from gateway.logs.reader import LogOptions
 
@@ -290,3 +299,64 @@ class FixedVitals:
 
     def configuration(self) -> dict[str, Any]:
         return {"wirelet": {"kind": "GatewayConfiguration"}}
+
+
+class FakeConversations:
+    """`cat CODE` gives back what it is sent, errors apart, and ends with CODE when nothing more comes. Attaching does so, too."""
+
+    def __init__(self) -> None:
+        self.begun: list[tuple[object, ...]] = []
+        self.open = 0
+
+    @asynccontextmanager
+    async def attach(self, pod: dict[str, Any], container: str, typist: str | None, *, is_terminal: bool) -> AsyncIterator[Echo]:
+        self.begun.append(("attach", pod["metadata"]["name"], container, typist, is_terminal))
+        async with self._echo(None) as echo:
+            yield echo
+
+    @asynccontextmanager
+    async def exec(self, pod: dict[str, Any], container: str, argv: Sequence[str], terminal: TerminalWish | None) -> AsyncIterator[Echo]:
+        self.begun.append(("exec", pod["metadata"]["name"], container, tuple(argv), terminal))
+        if argv[0] != "cat":
+            raise ConversationRefused(f"there is no {argv[0]}")
+        async with self._echo(int(argv[1])) as echo:
+            yield echo
+
+    @asynccontextmanager
+    async def _echo(self, code: int | None) -> AsyncIterator[Echo]:
+        self.open += 1
+        echo = Echo(code)
+        try:
+            yield echo
+        finally:
+            echo.close()
+            self.open -= 1
+
+
+class Echo:
+    """See gateway.kubelet.seams.Conversation."""
+
+    def __init__(self, code: int | None) -> None:
+        self._code = code
+        self._put, self._taken = anyio.create_memory_object_stream[Output](100)
+
+    def close(self) -> None:
+        self._put.close()
+        self._taken.close()
+
+    async def receive(self) -> Output | int | None:
+        try:
+            return await self._taken.receive()
+        except anyio.EndOfStream:
+            return self._code
+
+    async def send(self, data: bytes, *, is_end: bool = False) -> None:
+        if data == b"break":
+            raise ConversationRefused("the device is gone")
+        if data:
+            await self._put.send(Output(data, is_error=data.startswith(b"!")))
+        if is_end:
+            self._put.close()
+
+    def resize(self, columns: int, rows: int) -> None:
+        self._put.send_nowait(Output(b"%dx%d" % (columns, rows), is_error=False))

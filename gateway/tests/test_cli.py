@@ -28,7 +28,18 @@ from gateway.kubelet.listeners import listen_unix
 from gateway.kubelet.routes import Endpoint, kubelet_routes, local_routes
 from gateway.kubelet.seams import DeviceRow, PortRow
 from gateway.kubelet.server import HttpServer, Limits
-from gateway.tests.endpoint_fakes import FakeCare, FakeDeviceLogs, FakeLogs, FakePods, FixedDevices, FixedEvents, FixedVitals, pod, serving
+from gateway.tests.endpoint_fakes import (
+    FakeCare,
+    FakeConversations,
+    FakeDeviceLogs,
+    FakeLogs,
+    FakePods,
+    FixedDevices,
+    FixedEvents,
+    FixedVitals,
+    pod,
+    serving,
+)
 
 NOW = time.time()
 CREATED = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(NOW - 50.5 * 3600))
@@ -76,7 +87,7 @@ def gateway(tmp_path: Path) -> Iterator[Path]:
             "involvedObject": {"kind": "Pod", "name": "hello"},
         }
         local = local_routes(listed, devices, FixedEvents([event]), FakeDeviceLogs({"board-a": b"boot text\n"}), FakeCare())
-        endpoint = Endpoint((*kubelet_routes(listed, FakeLogs(LOGS), FixedVitals()), *local))
+        endpoint = Endpoint((*kubelet_routes(listed, FakeLogs(LOGS), FixedVitals(), FakeConversations()), *local))
         async with serving(HttpServer(endpoint, limits=Limits(linger_s=0.05)), await listen_unix(path)):
             ready.set()
             await stop.wait()

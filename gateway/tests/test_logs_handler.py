@@ -25,7 +25,18 @@ from gateway.kubelet.seams import LogsUnavailable
 from gateway.kubelet.server import HttpServer, Limits
 from gateway.kubelet.tls import ServingTls
 from gateway.logs.reader import LogOptions
-from gateway.tests.endpoint_fakes import Authority, FakeLogs, FakePods, FakeReviews, FixedVitals, client_context, pod, read_until, serving
+from gateway.tests.endpoint_fakes import (
+    Authority,
+    FakeConversations,
+    FakeLogs,
+    FakePods,
+    FakeReviews,
+    FixedVitals,
+    client_context,
+    pod,
+    read_until,
+    serving,
+)
 
 
 def options_of(query: str) -> LogOptions:
@@ -214,7 +225,8 @@ async def test_a_follower_over_tls_gets_lines_at_once_and_its_reader_ends_when_i
 ) -> None:
     logs = FakeLogs({"wirelet://hello-main-1": b"a \xff line\r\n", "wirelet://quiet-main-1": b""})
     reviews = FakeReviews(tokens={"t": {"username": "alice"}}, allowed={("alice", "get", "proxy")})
-    endpoint = Endpoint(kubelet_routes(FakePods([pod("hello"), pod("quiet")]), logs, FixedVitals()), Gatekeeper(reviews, "node"))
+    routes = kubelet_routes(FakePods([pod("hello"), pod("quiet")]), logs, FixedVitals(), FakeConversations())
+    endpoint = Endpoint(routes, Gatekeeper(reviews, "node"))
     context = await anyio.to_thread.run_sync(partial(client_context, authority))
     server = HttpServer(endpoint, tls=tls.context, limits=Limits(linger_s=0.05))
     async with serving(server, await listen_tcp("127.0.0.1", 0)) as port:

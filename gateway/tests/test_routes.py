@@ -26,6 +26,7 @@ from gateway.tests.endpoint_fakes import (
     DEADLINE_S,
     Authority,
     FakeCare,
+    FakeConversations,
     FakeDeviceLogs,
     FakeLogs,
     FakePods,
@@ -57,9 +58,9 @@ ROUTES = [
     ("POST", "/pods", ("create", "pods"), 405),
     ("DELETE", "/healthz", ("delete", "healthz"), 405),
     ("HEAD", "/pods", ("", "pods"), 405),
-    ("GET", "/exec/default/hello/main", ("create", "proxy"), 501),
-    ("POST", "/exec/default/hello/uid/main", ("create", "proxy"), 501),
-    ("POST", "/attach/default/hello/main", ("create", "proxy"), 501),
+    ("GET", "/exec/default/hello/main?command=ls&output=1", ("create", "proxy"), 501),
+    ("POST", "/exec/default/hello/uid/main", ("create", "proxy"), 404),
+    ("POST", "/attach/default/hello/main?output=1", ("create", "proxy"), 501),
     ("GET", "/portForward/default/hello", ("create", "proxy"), 501),
     ("POST", "/run/default/hello/main", ("create", "proxy"), 501),
     ("GET", "/run/default/hello/main", ("create", "proxy"), 405),
@@ -119,7 +120,7 @@ def tls(authority: Authority) -> ServingTls:
 @pytest.fixture
 async def door(tls: ServingTls, authority: Authority) -> AsyncIterator[Door]:
     reviews = FakeReviews(tokens={"scraper-token": {"username": "scraper"}})
-    endpoint = Endpoint(kubelet_routes(PODS, logs(), FixedVitals()), Gatekeeper(reviews, "pi-lab-3"))
+    endpoint = Endpoint(kubelet_routes(PODS, logs(), FixedVitals(), FakeConversations()), Gatekeeper(reviews, "pi-lab-3"))
     server = HttpServer(endpoint, tls=tls.context, limits=ROOMY)
     async with serving(server, await listen_tcp("127.0.0.1", 0)) as port:
         yield Door(port, reviews, authority)
@@ -146,7 +147,9 @@ async def test_every_route_is_for_those_who_may(door: Door, method: str, path: s
     ],
 )
 def test_a_part_in_braces_is_one_segment_that_is_not_empty(path: str, arguments: list[str] | None) -> None:
-    (route,) = [route for route in kubelet_routes(PODS, logs(), FixedVitals()) if route.pattern.startswith("/containerLogs/")]
+    (route,) = [
+        route for route in kubelet_routes(PODS, logs(), FixedVitals(), FakeConversations()) if route.pattern.startswith("/containerLogs/")
+    ]
     assert route.arguments(path) == arguments
 
 
@@ -168,8 +171,8 @@ async def test_what_those_who_may_get(door: Door) -> None:
     assert headers["content-type"].startswith("text/plain")
     status, headers, body = await door.ask("POST", "/containerLogs/default/hello/main", user="alice")
     assert (status, headers["allow"], body) == (405, "GET", b"Method Not Allowed")
-    status, _, body = await door.ask("POST", "/exec/default/hello/main", user="alice")
-    assert body == b"exec is not served by this node"
+    status, _, body = await door.ask("POST", "/portForward/default/hello", user="alice")
+    assert body == b"portForward is not served by this node"
 
 
 async def test_what_monitoring_gets(door: Door) -> None:
@@ -199,7 +202,7 @@ def test_a_pod_without_a_running_container_is_not_running() -> None:
 
 
 async def test_answers_are_counted_by_status() -> None:
-    endpoint = Endpoint(kubelet_routes(PODS, logs(), FixedVitals()))
+    endpoint = Endpoint(kubelet_routes(PODS, logs(), FixedVitals(), FakeConversations()))
     local = Peer("", is_local=True)
     await endpoint(Request("GET", "/healthz", {}, {}, local))
     for request in (Request("GET", "/nothing", {}, {}, local), Request("GET", "/healthz", {}, {}, Peer("10.0.0.1:1"))):
@@ -216,7 +219,9 @@ async def test_an_api_server_that_is_down_lets_nobody_in(door: Door) -> None:
 
 async def test_a_server_without_a_gatekeeper_knows_no_strangers() -> None:
     with pytest.raises(RequestRefused) as caught:
-        await Endpoint(kubelet_routes(PODS, logs(), FixedVitals()))(Request("GET", "/pods", {}, {}, Peer("10.0.0.1:1")))
+        await Endpoint(kubelet_routes(PODS, logs(), FixedVitals(), FakeConversations()))(
+            Request("GET", "/pods", {}, {}, Peer("10.0.0.1:1"))
+        )
     assert caught.value.reply.status == 401
 
 
@@ -230,7 +235,7 @@ DEVICES = [
 async def socket_path(tmp_path: Path) -> AsyncIterator[str]:
     events = FixedEvents([{"type": "Normal", "reason": "Started"}])
     local = local_routes(PODS, FixedDevices(DEVICES), events, FakeDeviceLogs({"board-a": b"boot\n"}), FakeCare())
-    server = HttpServer(Endpoint((*kubelet_routes(PODS, logs(), FixedVitals()), *local)), limits=ROOMY)
+    server = HttpServer(Endpoint((*kubelet_routes(PODS, logs(), FixedVitals(), FakeConversations()), *local)), limits=ROOMY)
     async with serving(server, await listen_unix(tmp_path / "run" / "wirelet.sock")) as path:
         yield path
 
@@ -266,6 +271,7 @@ async def test_devices_as_the_command_line_sees_them(socket_path: str) -> None:
         "lastSeen": 1000.5,
         "deviceId": "",
         "port": "",
+        "typists": [],
     }
     assert (two["state"], two["message"], two["lastSeen"]) == ("Disconnected", "no such port", None)
 

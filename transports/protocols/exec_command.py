@@ -6,6 +6,7 @@ Pure. What no script can say, or is too long for a kernel, is refused here with 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from transports.errors import LocalProtocolError
@@ -27,17 +28,28 @@ def quoted(word: str) -> str:
 
 def job_script(request: StartWorkload) -> bytes:
     """Lines that end with a newline. argv is the whole command; without any, the image's name is. Raises LocalProtocolError."""
-    argv = request.args or (request.program,)
-    for word in (*argv, *request.env, request.working_dir):
+    return script_of(request.args or (request.program,), request.env, request.working_dir)
+
+
+def command_line(argv: Sequence[str], env: Sequence[str], working_dir: str) -> str:
+    """The same for the shell of a login, which gets it as one argument. Raises LocalProtocolError."""
+    line = f"exec sh -c {quoted(script_of(argv, env, working_dir).decode())}"
+    _check(line)
+    return line
+
+
+def script_of(argv: Sequence[str], env: Sequence[str], working_dir: str) -> bytes:
+    """See job_script."""
+    for word in (*argv, *env, working_dir):
         _check(word)
-    for variable in request.env:
+    for variable in env:
         if not _PLAIN_NAME.match(variable):
             raise LocalProtocolError(f"{variable!r} has no name of a variable")
-    directory = quoted(request.working_dir) if request.working_dir else '"$HOME"'
+    directory = quoted(working_dir) if working_dir else '"$HOME"'
     lines = [f"cd -- {directory} || exit {CANNOT_CHANGE_DIRECTORY}"]
     # env, not export: it takes names that no shell would. It would take a program with `=` in its name for a variable, too.
     program = ("sh", "-c", '"$0" "$@"', *argv) if "=" in argv[0] else argv
-    lines.append(" ".join(["exec env --", *map(quoted, request.env), *map(quoted, program)]))
+    lines.append(" ".join(["exec env --", *map(quoted, env), *map(quoted, program)]))
     script = "\n".join([*lines, ""]).encode("utf-8", "surrogateescape")
     if len(script) > MAX_SCRIPT_BYTES:
         raise LocalProtocolError(f"command and environment of {len(script)} bytes exceed {MAX_SCRIPT_BYTES}")

@@ -11,7 +11,7 @@ import hashlib
 import random
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from transports.errors import RemoteProtocolError, SessionLost
@@ -39,6 +39,7 @@ from transports.protocol import (
     WorkloadChanged,
 )
 from transports.protocols.clock_filter import ClockFilter
+from transports.protocols.exec_command import command_line
 from transports.protocols.exec_pace import Pace
 from transports.protocols.exec_replies import Reply, ReplyReader
 from transports.protocols.exec_requests import ExecRequests, OpenRequest, statuses_of_list
@@ -157,6 +158,10 @@ class ExecProtocol:
             self._ask(opened.line, lambda reply, at: self._answered(opened, reply, at), now)
             self._pace.hurry(now)
         return opened.id
+
+    def command_line(self, argv: Sequence[str], env: Sequence[str], working_dir: str) -> str:
+        """See transports.protocol.CommandProtocol."""
+        return command_line(argv, env, working_dir)
 
     def next_deadline(self) -> float | None:
         deadlines = [self._answer_by, self._stranger_at, self._pace.at if self._is_listed and not self._questions else None]

@@ -17,6 +17,7 @@ from transports.protocol import (
     Request,
     RequestId,
     RequestLost,
+    SendInput,
     StartWorkload,
     StopWorkload,
     WorkloadState,
@@ -140,6 +141,8 @@ class ExecRequests:
                 return b"", (Code.UNSUPPORTED, None, "a machine behind ssh is rebooted by a hook of its class")
             case ReadStats():
                 return b"", (Code.UNSUPPORTED, None, "")
+            case SendInput():
+                return b"", (Code.UNSUPPORTED, None, "standard input: a job that outlives its connection reads /dev/null; use exec")
             case _:
                 assert_never(request)
 

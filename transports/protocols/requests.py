@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 
 from transports.errors import LocalProtocolError
-from transports.protocol import ReadStats, Reboot, RemoveWorkload, Request, RequestId, StartWorkload, StopWorkload
+from transports.protocol import ReadStats, Reboot, RemoveWorkload, Request, RequestId, SendInput, StartWorkload, StopWorkload
 from transports.wire import messages
 from transports.wire.numbers import Body, Method, StartFlag
 from transports.wire.profile import pack
@@ -96,6 +96,8 @@ def to_message(request: Request) -> tuple[Method, Body]:
             return Method.STATS, {}
         case Reboot():
             return Method.REBOOT, messages.RebootRequest(request.mode, request.delay_ms).to_map()
+        case SendInput():
+            raise LocalProtocolError("standard input: nothing is typed to devices that speak frames yet")
         case _:
             assert_never(request)
 

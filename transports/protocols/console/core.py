@@ -14,6 +14,7 @@ from typing import Final, assert_never
 from transports.errors import SessionLost
 from transports.protocol import (
     DEVICE_SLOT,
+    MAX_INPUT_BYTES,
     Answered,
     Checkpoint,
     ClockSample,
@@ -36,6 +37,7 @@ from transports.protocol import (
     Request,
     RequestId,
     RequestLost,
+    SendInput,
     StartWorkload,
     StopWorkload,
     WorkloadChanged,
@@ -54,6 +56,8 @@ DUMP_SILENCE_S: Final = 0.5
 """A panic's registers and backtrace are over when nothing came for so long."""
 DUMP_S: Final = 5.0
 """The most that a dump may take: a board that panics in a loop never falls silent."""
+MAX_INPUTS: Final = 16
+"""Unsent at once; who types waits for each."""
 ANY_PROGRAM: Final = Inventory((ProgramInfo("*"),), slots=1)
 _MAX_ID: Final = (1 << 32) - 1
 
@@ -93,6 +97,14 @@ class ConsoleProtocol:
         self._events: list[Event] = []
         self._out: list[bytes] = []
         self._last_id = 0
+        self._is_watched = False
+        self._inputs: list[RequestId] = []
+        """What was typed and not yet sent."""
+        self._input_sent_at: float | None = None
+
+    def watch(self, *, is_watched: bool) -> None:
+        """See transports.protocol.WatchedProtocol."""
+        self._is_watched = is_watched
 
     # -- the link
 
@@ -114,7 +126,9 @@ class ConsoleProtocol:
             return
         self._is_up = False
         self._out.clear()
-        self._silent_at = None
+        self._silent_at = self._input_sent_at = None
+        self._events += [RequestLost(request_id) for request_id in self._inputs]
+        self._inputs.clear()
         if self._starting is not None:
             self._profile.forget()
             self._events.append(RequestLost(self._starting[0]))
@@ -127,6 +141,8 @@ class ConsoleProtocol:
     def receive_data(self, data: bytes, now: float) -> None:
         self._act(self._profile.feed(data, now), now)
         self._silent_at = now + SILENCE_S if self._cutter.half else None
+        if self._is_watched and self._cutter.half:
+            self._log_lines(self._cutter.flush(), now)
         self._tell(now)
 
     @property
@@ -136,6 +152,11 @@ class ConsoleProtocol:
     def data_to_send(self, now: float) -> bytes:
         data = b"".join(self._out)
         self._out.clear()
+        if self._inputs:
+            for request_id in self._inputs:
+                self._answer(request_id)
+            self._inputs.clear()
+            self._input_sent_at = now
         self.counters.tx_frames += bool(data)
         return data
 
@@ -163,6 +184,8 @@ class ConsoleProtocol:
                 self._memory = self._memory.without_exit(request.wid)
                 self._is_untold = True
                 self._answer(request_id)
+            case SendInput():
+                self._input(request_id, request)
             case _:
                 self._answer(request_id, Code.UNSUPPORTED, f"a console cannot do {type(request).__name__}")
         self._tell(now)
@@ -187,6 +210,18 @@ class ConsoleProtocol:
         elif self._starting is not None and self._starting[1].wid == request.wid:
             self._refuse(Refuse(Code.BAD_STATE, "it was stopped before it began"))
 
+    def _input(self, request_id: RequestId, request: SendInput) -> None:
+        run = self._memory.run
+        if run is None or (run.wid, run.gen) != (request.wid, request.gen):
+            self._answer(request_id, Code.NOT_FOUND, "the run has ended")
+        elif not self._profile.takes_input():
+            self._answer(request_id, Code.BUSY, "the console is busy with the begin or the end of the run")
+        elif len(request.data) > MAX_INPUT_BYTES or len(self._inputs) >= MAX_INPUTS:
+            self._answer(request_id, Code.TOO_BIG, f"more than {MAX_INPUT_BYTES} bytes, or {MAX_INPUTS} times so much, at once")
+        else:
+            self._out.append(request.data + (self._profile.input_end() if request.is_end else b""))
+            self._inputs.append(request_id)
+
     def _answer(self, request_id: RequestId, code: int = Code.OK, text: str = "", status: WorkloadStatus | None = None) -> None:
         self._events.append(Answered(request_id, code, status, text))
 
@@ -194,12 +229,17 @@ class ConsoleProtocol:
 
     def next_deadline(self) -> float | None:
         panic = None if self._panic is None else min(self._panic[1:])
-        return min((at for at in (self._silent_at, panic, self._profile.next_deadline()) if at is not None), default=None)
+        deadlines = (self._silent_at, self._input_sent_at, panic, self._profile.next_deadline())
+        return min((at for at in deadlines if at is not None), default=None)
 
     def handle_deadline(self, now: float) -> None:
+        self._input_sent_at = None  # its answer is among the events
         if self._silent_at is not None and self._silent_at <= now:
             self._silent_at = None
-            self._log_lines(self._cutter.flush(), now, is_silent=True)
+            pieces = self._cutter.flush()
+            self._log_lines(pieces, now, is_silent=True)
+            if not pieces:
+                self._look_at_begun(now)
         if self._panic is not None and min(self._panic[1:]) <= now:
             self._end(End(137, ExitReason.PANIC, self._panic[0]), now)
         deadline = self._profile.next_deadline()
@@ -302,6 +342,16 @@ class ConsoleProtocol:
                 self._understand(mark, short(line.begun), now)
             if self._panic is not None:
                 self._panic = (self._panic[0], now + DUMP_SILENCE_S, self._panic[2])
+
+    def _look_at_begun(self, now: float) -> None:
+        """The console is silent in the midst of a line that a watcher has seen piece by piece."""
+        mark = None if self._has_meaning else self._marks.of(self._cutter.begun)
+        if mark is None:
+            return
+        self._has_meaning = True
+        if mark is Mark.REBOOT:
+            self._reboot(now)
+        self._understand(mark, short(self._cutter.begun), now)
 
     def _put(self, line: Line, now: float) -> None:
         begin, self._offset = self._offset, self._offset + line.size_bytes

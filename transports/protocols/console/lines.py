@@ -35,6 +35,11 @@ class LineCutter:
         self._begun = b""
         """Pieces of this line that came before."""
 
+    @property
+    def begun(self) -> bytes:
+        """Of the unfinished line, what came as pieces."""
+        return self._begun
+
     def feed(self, data: bytes) -> list[Line]:
         *whole, half = (self.half + data).split(b"\n")
         lines = [line for text in whole for line in self._whole(text, len(text) + 1)]

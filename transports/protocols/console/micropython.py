@@ -176,6 +176,12 @@ class MicroPythonProfile:
         code = _INTERRUPTED_CODE if last.startswith("KeyboardInterrupt") else 1
         return (Log(text, is_error=True), End(code, ExitReason.ERROR, last), *after)
 
+    def takes_input(self) -> bool:
+        return self._phase is _Phase.OUTPUT
+
+    def input_end(self) -> bytes:
+        return b""
+
     # -- a run ends, or shall
 
     def stop(self, grace_s: float, now: float) -> Sequence[Act]:

@@ -73,6 +73,14 @@ class Profile(Protocol):
         """Begin a run. There is none."""
         ...
 
+    def takes_input(self) -> bool:
+        """What a person types goes to the run now, and not into a conversation of the profile."""
+        ...
+
+    def input_end(self) -> bytes:
+        """What tells the run that nothing more is typed; nothing where nothing does."""
+        ...
+
     def stop(self, grace_s: float, now: float) -> Sequence[Act]:
         """The run, which has begun, shall end; asked again it may be more urgent."""
         ...

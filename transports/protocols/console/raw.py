@@ -24,6 +24,12 @@ class RawProfile:
             return (Refuse(Code.INVALID, f"a console with profile raw is only listened to: the container must have no {told}"),)
         return (Begin(is_new_line=False),)
 
+    def takes_input(self) -> bool:
+        return True
+
+    def input_end(self) -> bytes:
+        return b""
+
     def stop(self, grace_s: float, now: float) -> Sequence[Act]:
         return (End(0, ExitReason.STOPPED),)
 

@@ -33,6 +33,9 @@ MAX_TAIL_BYTES: Final = 512
 """Of an unfinished line: no prompt is longer."""
 INTERRUPT: Final = b"\x03"
 QUIT: Final = b"\x1c"
+END_OF_INPUT: Final = b"\x04"
+WITH_INPUT: Final = "i"
+"""At the end of the state of a run that reads the console; no nonce ends so."""
 KILLED_CODE: Final = 137
 
 _NEWLINES: Final = b"\r\n"
@@ -67,7 +70,9 @@ class ShellProfile:
         self._login = tuple(login)
         self._start_deadline_s = start_deadline_s
         self._rng = rng
-        self._nonce = state
+        self._nonce = state.removesuffix(WITH_INPUT)
+        self._has_input = state.endswith(WITH_INPUT)
+        """The run reads what is typed: nothing is asked of the shell while it may be the run that answers."""
         self._phase = _Phase.RUNNING if state else _Phase.IDLE
         self._steps: list[LoginStep] = []
         """Of the login, those that may still come."""
@@ -93,7 +98,9 @@ class ShellProfile:
 
     @property
     def state(self) -> str:
-        return self._nonce if self._phase in (_Phase.BEGINNING, _Phase.RUNNING) else ""
+        if self._phase not in (_Phase.BEGINNING, _Phase.RUNNING):
+            return ""
+        return self._nonce + (WITH_INPUT if self._has_input else "")
 
     def forget(self) -> None:
         self._phase = _Phase.IDLE
@@ -108,8 +115,9 @@ class ShellProfile:
         if not request.args:
             return (Refuse(Code.INVALID, "a console with profile shell runs a command: the container has none"),)
         self._nonce = f"{self._rng.getrandbits(32):08x}"
+        self._has_input = request.stdin
         try:
-            self._to_type = typed_lines(script(request.args, request.env, self._nonce))
+            self._to_type = typed_lines(script(request.args, request.env, self._nonce, has_input=request.stdin))
         except Untypable as error:
             return (Refuse(Code.INVALID, str(error)),)
         self._phase = _Phase.WAKING
@@ -193,6 +201,12 @@ class ShellProfile:
     def _ended(self, exit_code: int) -> Act:
         return End(exit_code, ExitReason.ERROR if exit_code else ExitReason.COMPLETED)
 
+    def takes_input(self) -> bool:
+        return self._phase is _Phase.RUNNING and not self._is_asked and self._ask_at is None
+
+    def input_end(self) -> bytes:
+        return END_OF_INPUT
+
     # -- a run ends, or shall
 
     def stop(self, grace_s: float, now: float) -> Sequence[Act]:
@@ -204,12 +218,15 @@ class ShellProfile:
         """The end may have come while nobody listened. A shell that is busy reads the question when it is not."""
         self._phase, self._give_up_at, self._is_echo = _Phase.RUNNING, None, False
         self._missed, self._held, self._tail = True, b"", b""
+        if self._has_input:
+            return (Send(b"\r"),)  # a shell shows its prompt again; to a program it is an empty line
         return (Send(question(self._nonce).encode() + b"\r"),)
 
     def _ask(self) -> Sequence[Act]:
         """At a prompt: what is typed is all that is repeated in this line."""
+        is_stopped = self._is_asked
         self._is_asked, self._is_echo, self._tail = False, True, b""
-        return (Send(question(self._nonce).encode() + b"\r"),)
+        return (Send(question(self._nonce, only_ended=self._has_input and not is_stopped).encode() + b"\r"),)
 
     # -- time
 
@@ -244,7 +261,7 @@ class ShellProfile:
         if self._held.strip(_NEWLINES) == b"":
             acts += _log(self._held)
             self._held = b""
-        if self._is_prompt():
+        if self._is_prompt() and (self._is_asked or self._missed or not self._has_input):
             self._ask_at = now if self._is_asked else now + LOST_S
         elif (self._missed or self._is_asked) and self._login and self._login[0].expect.matches(without_colours(self._tail)):
             acts.append(End(KILLED_CODE, ExitReason.LINK_LOSS, "the console asks for a login: the session has ended"))

@@ -32,8 +32,8 @@ def quote(word: str) -> str:
     return "'" + word.replace("'", "'\\''") + "'"
 
 
-def script(argv: Sequence[str], env: Sequence[str], nonce: str) -> str:
-    """Runs argv in env (NAME=VALUE) as a child and prints both marks. Raises Untypable."""
+def script(argv: Sequence[str], env: Sequence[str], nonce: str, *, has_input: bool = False) -> str:
+    """Runs argv in env (NAME=VALUE) as a child and prints both marks. With input it reads the console. Raises Untypable."""
     exports = []
     for each in env:
         name, _, value = each.partition("=")
@@ -42,7 +42,7 @@ def script(argv: Sequence[str], env: Sequence[str], nonce: str) -> str:
         exports.append(f"export {name}={quote(value)}; ")
     command = " ".join(map(quote, argv))
     begin, end = _print_mark("B", nonce, ""), _print_mark("E", nonce, ":$_x")
-    made = f"{begin}; ({''.join(exports)}exec {command}) </dev/null; _x=$?; {end}; unset _w"
+    made = f"{begin}; ({''.join(exports)}exec {command}){'' if has_input else ' </dev/null'}; _x=$?; {end}; unset _w"
     size_bytes = len(made.encode("utf-8", "surrogateescape"))
     if size_bytes > MAX_SCRIPT_BYTES:
         raise Untypable(f"command, args and env are {size_bytes} bytes for the shell, more than {MAX_SCRIPT_BYTES}")
@@ -65,9 +65,11 @@ def typed_lines(made: str) -> list[str]:
     return [*lines, ' eval "$_w"']
 
 
-def question(nonce: str) -> str:
-    """Typed at a prompt it prints the end's mark again: with the run's status, or with what the shell says if ^C took the script away."""
-    return f" {_print_mark('E', nonce, ':${_x-$?}')}"
+def question(nonce: str, *, only_ended: bool = False) -> str:
+    """Typed at a prompt it prints the end's mark again: with the run's status, or with what the shell says if ^C took the script away.
+
+    only_ended: then no status follows, and a shell that is the run itself says nothing of its end."""
+    return f" {_print_mark('E', nonce, ':${_x-}' if only_ended else ':${_x-$?}')}"
 
 
 def mark(kind: str, nonce: str) -> bytes:
