@@ -42,7 +42,6 @@ def found(*words: str) -> list[str]:
         ("logs device/r", ["device/rig"]),
         ("logs --tail ", []),
         ("attach -n lab ", ["two"]),
-        ("exec -it one -c s", ["side"]),
         ("exec one -- up", []),
         ("lend ", ["board-a", "rig"]),
         ("lend rig -- es", [COMMAND]),
