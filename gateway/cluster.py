@@ -22,6 +22,8 @@ from gateway.pods.seams import JsonObject, PodSource, StatusSink
 
 MAX_NAMED_PROBLEMS: Final = 10
 """Devices that a condition's message names; describe shows the message on one line."""
+WEBSOCKETS: Final = "ExtendWebSocketsToKubelet"
+"""An API server from 1.36 on that reads this hands exec and attach on as they came, instead of as SPDY."""
 
 
 class Cluster:
@@ -124,6 +126,7 @@ class Cluster:
             labels=node.labels,
             taints=() if node.taint is None else (Taint.parse(node.taint),),
             conditions=(*self._conditions, _device_condition(self._fleet), _log_condition(self._logs.shortage)),
+            declared_features=(WEBSOCKETS,),
             operating_system=node.operating_system,
         )
 

@@ -75,6 +75,12 @@ class Lab:
         text = stdin if stdin is None or isinstance(stdin, str) else json.dumps(stdin)
         return self.control_plane.kubectl("-n", self.namespace, *args, input=text)
 
+    def ran_kubectl(self, *args: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """With its streams apart, and its exit code."""
+        argv = self.control_plane.kubectl_argv("-n", self.namespace, *args)
+        env = {**os.environ, **self.control_plane.kubectl_env}
+        return subprocess.run(argv, input=stdin, env=env, capture_output=True, timeout=60, check=False)
+
     def pod_manifest(self, name: str, image: str, *args: str, request: bool = False, **spec: Any) -> dict[str, Any]:
         container: dict[str, Any] = {"name": "main", "image": image, "args": list(args), **spec.pop("container", {})}
         if request:

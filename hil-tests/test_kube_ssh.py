@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import remembered
 from control_plane import ControlPlane
 from lab import Lab, assert_counted, condition, container
+from person import Person
 from processes import Reaper
 from ssh_lab import exec_class
 from sshd import Sshd
@@ -67,3 +69,28 @@ def test_kubectl_runs_follows_and_deletes_a_command(lab: SshNode) -> None:
     assert_counted(follower.wait_for_lines(seen + 300), first=1)
     lab.kubectl("delete", "pod", "counter", "--grace-period=5")
     lab.wait(lambda: lab.pod("counter") is None, "the pod to be gone")
+
+
+def test_kubectl_runs_a_command_beside_the_pods_own(lab: SshNode) -> None:
+    lab.set_up()
+    lab.run("job", "host", container={"command": ["sh", "-c", "echo up; exec sleep 1000"], "args": []}, request=True)
+    lab.wait_for_ready("job")
+    program = 'printf "%s\\n" "$@"; echo oops >&2; cat; exit 3'
+    told = lab.ran_kubectl("exec", "-i", "job", "--", "sh", "-c", program, "sh", "it's $(reboot)", stdin=b"piped\x00\xff" * 100_000)
+    assert told.stdout == b"it's $(reboot)\n" + b"piped\x00\xff" * 100_000
+    assert told.stderr == b"oops\ncommand terminated with exit code 3\n"
+    assert told.returncode == 3
+    assert lab.kubectl("logs", "job") == "up\n"
+
+
+def test_kubectl_has_a_terminal_on_the_machine(lab: SshNode) -> None:
+    lab.set_up()
+    lab.run("job", "host", container={"command": ["sh", "-c", "echo up; exec sleep 1000"], "args": []}, request=True)
+    lab.wait_for_ready("job")
+    argv = lab.control_plane.kubectl_argv("-n", lab.namespace, "exec", "-it", "job", "--", "sh")
+    with contextlib.closing(Person(argv, {**os.environ, **lab.control_plane.kubectl_env}, columns=93, rows=31)) as alice:
+        alice.sees(b"# ")
+        alice.types(b"stty size; echo $((6*7))\n")
+        alice.sees(b"31 93\r\n42\r\n")
+        alice.types(b"exit 5\n")
+        assert alice.ends() == 5

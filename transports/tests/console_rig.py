@@ -20,6 +20,7 @@ from transports.protocol import (
     RecordKind,
     RemoveWorkload,
     RequestId,
+    SendInput,
     StartWorkload,
     StopWorkload,
     WorkloadChanged,
@@ -78,6 +79,11 @@ class Rig:
 
     def stop(self, wid: int = 7, gen: int = 1, grace_ms: int = 5000) -> RequestId:
         request = self.core.request(StopWorkload(wid, gen, grace_ms), self.now)
+        self.look()
+        return request
+
+    def keys(self, data: bytes, wid: int = 7, gen: int = 1, *, is_end: bool = False) -> RequestId:
+        request = self.core.request(SendInput(wid, gen, data, is_end), self.now)
         self.look()
         return request
 

@@ -13,6 +13,7 @@ from transports.console_options import ConsoleOptions
 from transports.errors import SessionLost
 from transports.protocol import (
     DEVICE_SLOT,
+    MAX_INPUT_BYTES,
     Answered,
     Checkpoint,
     ExitReason,
@@ -25,10 +26,12 @@ from transports.protocol import (
     Output,
     Reboot,
     Record,
+    RequestLost,
+    SendInput,
     StartWorkload,
     WorkloadState,
 )
-from transports.protocols.console.core import DUMP_S, DUMP_SILENCE_S, SILENCE_S
+from transports.protocols.console.core import DUMP_S, DUMP_SILENCE_S, MAX_INPUTS, SILENCE_S
 from transports.tests.console_rig import Rig
 from transports.wire.numbers import Code
 
@@ -351,3 +354,77 @@ def test_every_byte_is_in_the_devices_log_once(said: list[tuple[bytes, bool]]) -
     assert b"".join(record.data for record in records).replace(b"\r", b"") + stored.tail.partition(b"\n")[2].replace(b"\r", b"") == (
         spoken.replace(b"\r", b"").replace(b"\n", b"")
     )
+
+
+# -- somebody types, and somebody looks on
+
+
+def code_of(rig: Rig, request: Any) -> int | None:
+    answer = rig.answer(request)
+    return None if answer is None else answer.code
+
+
+def test_keys_go_to_the_run_that_they_are_for() -> None:
+    rig = Rig().up()
+    rig.start(stdin=True)
+    assert code_of(rig, rig.keys(b"ls\n")) == Code.OK
+    assert code_of(rig, rig.keys(b"\x03", is_end=True)) == Code.OK
+    assert rig.sent == b"ls\n\x03"
+    assert code_of(rig, rig.keys(b"x", gen=2)) == Code.NOT_FOUND
+    assert code_of(rig, rig.keys(b"x" * (MAX_INPUT_BYTES + 1))) == Code.TOO_BIG
+    rig.stop()
+    assert code_of(rig, rig.keys(b"late")) == Code.NOT_FOUND
+    assert rig.sent == b"ls\n\x03"
+
+
+def test_the_answer_to_keys_comes_when_the_link_has_taken_them() -> None:
+    rig = Rig().up()
+    rig.start(stdin=True)
+    request = rig.core.request(SendInput(7, 1, b"first"), rig.now)
+    assert not any(isinstance(event, Answered) for event in rig.core.events())
+    assert rig.core.data_to_send(rig.now) == b"first"
+    assert rig.core.next_deadline() == rig.now  # whoever drives the core looks at its events again
+    rig.wait(0)
+    assert code_of(rig, request) == Code.OK
+    for _ in range(MAX_INPUTS):
+        rig.core.request(SendInput(7, 1, b"x"), rig.now)
+    assert code_of(rig, rig.keys(b"x")) == Code.TOO_BIG
+
+
+def test_keys_that_were_not_sent_are_lost_with_the_link() -> None:
+    rig = Rig().up()
+    rig.start(stdin=True)
+    request = rig.core.request(SendInput(7, 1, b"x"), rig.now)
+    rig.down()
+    assert rig.last(RequestLost).request_id == request
+    rig.up()
+    assert rig.sent == b""
+
+
+def test_who_looks_on_sees_an_unfinished_line_at_once_and_the_log_is_the_same() -> None:
+    watched, other = Rig(TESTS).up(), Rig(TESTS).up()
+    for rig in (watched, other):
+        rig.start()
+    watched.core.watch(is_watched=True)
+    for piece in (b"log", b"in: ", b"ro", b"ot\r", b"\nPROJECT EXEC", b"UTION FAI"):
+        watched.hear(piece)
+        other.hear(piece)
+    assert watched.run_log == "login: root\nPROJECT EXECUTION FAI"
+    assert other.run_log == "login: root\n"
+    for rig in (watched, other):
+        rig.hear(b"LED").wait(2 * SILENCE_S)
+        assert rig.statuses[-1].exit_code == 1
+    assert watched.run_log.rstrip("\n") == other.run_log.rstrip("\n") == "login: root\nPROJECT EXECUTION FAILED"
+
+
+@settings(max_examples=200, deadline=None)
+@given(pieces=st.lists(st.text("ab\r\n*Booting Zephyr OS").map(str.encode), max_size=12), cuts=st.sets(st.integers(0, 11)))
+def test_looking_on_changes_nothing_of_what_is_logged(pieces: list[bytes], cuts: set[int]) -> None:
+    watched, other = Rig(TESTS).up(), Rig(TESTS).up()
+    for number, piece in enumerate(pieces):
+        watched.core.watch(is_watched=number in cuts)
+        for rig in (watched, other):
+            rig.hear(piece)
+    for rig in (watched, other):
+        rig.hear(b"\n").wait(2 * SILENCE_S)
+    assert watched.device_log == other.device_log

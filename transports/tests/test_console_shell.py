@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from transports.console_options import ConsoleOptions, LoginOptions
 from transports.driver import BadOption
-from transports.protocol import ExitReason, Gap, Listed, Output, WorkloadState
+from transports.protocol import Answered, ExitReason, Gap, Listed, Output, WorkloadState
 from transports.protocols.console.shell import ECHO_S, LOST_S, RETRY_S, SILENCE_S
-from transports.protocols.console.typed import mark, question
+from transports.protocols.console.typed import mark, question, script
 from transports.tests.console_rig import Rig
 from transports.wire.numbers import Code
 
@@ -43,7 +43,7 @@ class Far(Rig):
 
     @property
     def nonce(self) -> str:
-        run = re.search(rb'"([0-9a-f]{8})"', self.last(Output).checkpoint.tail)
+        run = re.search(rb'"([0-9a-f]{8})i?"', self.last(Output).checkpoint.tail)
         assert run is not None
         return run[1].decode()
 
@@ -248,6 +248,61 @@ def test_a_killed_gateway_asks_how_it_ended() -> None:
     again.hear(asked + b"\n" + rig.end(5))
     assert again.statuses[-1].exit_code == 5
     assert any(isinstance(item, Gap) for item in again.items)
+
+
+# -- a run that reads what is typed
+
+
+def test_a_run_with_input_reads_the_console_and_others_read_nothing() -> None:
+    for has_input, told in ((True, "exec 'cat'); "), (False, "exec 'cat') </dev/null; ")):
+        assert told in script(["cat"], [], "n", has_input=has_input)
+
+
+def test_what_a_person_types_goes_to_the_run_and_not_into_the_profiles_conversation() -> None:
+    rig = up()
+    rig.start(args=("cat",), stdin=True)
+    assert rig.take() == b"\r"
+    assert rig.answer(rig.keys(b"early")) == Answered(rig.last(Answered).request_id, Code.NOT_FOUND, None, "the run has ended")
+    rig.hear(b"\r\n" + PROMPT).wait(SILENCE_S)
+    rig.type_all()
+    early = rig.answer(rig.keys(b"early"))
+    assert early is not None
+    assert early.code == Code.BUSY
+    rig.hear(b"\r\n" + mark("B", rig.nonce) + b"\r\n")
+    rig.keys(b"hello\n")
+    rig.keys(b"", is_end=True)
+    assert rig.take() == b"hello\n\x04"
+    rig.hear(b"hello\r\nhello\r\n" + rig.end(0))
+    assert rig.statuses[-1].exit_code == 0
+
+
+def test_a_prompt_of_the_run_itself_is_no_end() -> None:
+    rig = up().begin("sh", stdin=True)
+    rig.hear(PROMPT).wait(60)
+    assert rig.sent == b""
+    rig.keys(b"ls\n")
+    rig.stop(grace_ms=4000)
+    rig.take()
+    rig.hear(b"^C\r\n" + PROMPT).wait(SILENCE_S)
+    assert rig.take() == question(rig.nonce).encode() + b"\r"
+
+
+def test_after_a_kill_a_run_with_input_is_asked_for_only_at_a_prompt_that_stays() -> None:
+    rig = up().begin("sh", stdin=True)
+    rig.hear(b"one\r\n")
+    again = Far(SHELL, rig.last(Output).checkpoint, seed=9, now=rig.now + 10)
+    again.up()
+    assert again.take() == b"\r"
+    again.hear(b"\r\n" + PROMPT).wait(LOST_S + SILENCE_S)
+    asked = question(rig.nonce, only_ended=True).encode() + b"\r"
+    assert again.take() == asked
+    # The run is a shell itself, which does not know the status: it goes on.
+    again.hear(asked + b"\n\r\n" + mark("E", rig.nonce) + b":\r\n" + PROMPT)
+    assert again.statuses == []
+    again.wait(LOST_S + SILENCE_S)
+    again.take()
+    again.hear(asked + b"\n" + rig.end(5))
+    assert again.statuses[-1].exit_code == 5
 
 
 def test_a_gateway_that_is_killed_while_it_types_has_begun_nothing() -> None:
