@@ -22,7 +22,7 @@ COMMANDS: Final = {
     "exec": ("gateway.cli.exec", "run a command beside a pod's own, on the pod's device"),
     "lend": ("gateway.cli.lend", "run a program on a device's port while the gateway leaves it alone"),
     "reset": ("gateway.cli.care", "reset a device"),
-    "power": ("gateway.cli.care", "cycle a device's power"),
+    "power": ("gateway.cli.care", "switch a device's power on, off, or off and on again"),
     "udev": ("gateway.cli.udev", "rules for ports: install, uninstall, check"),
     "doctor": ("gateway.cli.doctor", "look for what keeps the ports of a configuration from working"),
     "check-config": ("gateway.cli.check_config", "check a configuration file"),

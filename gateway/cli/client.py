@@ -82,7 +82,7 @@ class Client:
                 raise GatewayUnreachable(_LEFT)
 
     def do(self, device: str, what: str) -> None:
-        """Reset a device, or cycle its power; returns when it is done, which a hook of the class may take as long for as it wants."""
+        """Reset a device, or switch its power; returns when it is done, which a hook of the class may take as long for as it wants."""
         with self._answer(f"/wirelet/devices/{quote(device, safe='')}/{what}", None, "POST") as answer:
             answer.read()
 

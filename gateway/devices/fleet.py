@@ -14,7 +14,7 @@ from pathlib import Path
 import anyio
 
 from gateway import drivers
-from gateway.config import ClassSection, Configuration, DeviceSection, HookSection
+from gateway.config import ClassSection, Configuration, DeviceSection, HookSection, PowerSection
 from gateway.devices.board import MOMENT_S, Board, Hook, LineReset
 from gateway.devices.care import Care, Lender
 from gateway.devices.events import DeviceEvents
@@ -188,7 +188,7 @@ class Fleet:
         self._openers.append(opener)
         self._devices.append(device)
         self._lenders[section.name] = self._talkers[section.name] = device
-        power = class_section.hooks.power
+        power = class_section.hooks.power or PowerSection()
         self.boards[section.name] = Board(
             name=section.name,
             class_name=class_section.name,
@@ -202,7 +202,9 @@ class Fleet:
             wanted_id=section.device_id,
             names_a_board=isinstance(opener, PortOpener) and opener.names_a_board,
             reset_hook=_hook(class_section.hooks.reset) or _line_reset(opener, device),
-            power_hook=_hook(power.cycle if power is not None else None),
+            power_hook=_hook(power.cycle),
+            power_on_hook=_hook(power.on),
+            power_off_hook=_hook(power.off),
         )
 
 

@@ -55,7 +55,7 @@ class DeviceRow:
     link: str
     """Where it is: `serial:/dev/ttyUSB0`, `simulated:seed=1`."""
     state: str
-    """One CamelCase word: Ready, Connecting, Disconnected, Dirty, Faulted."""
+    """One CamelCase word: Ready, Connecting, Disconnected, Lent, Off, Dirty, Faulted."""
     message: str = ""
     """Why it is not Ready; one line."""
     slots_used: int = 0
@@ -119,7 +119,7 @@ class DeviceCare(Protocol):
         ...
 
     async def do(self, device: str, what: str) -> None:
-        """`reset` or `power.cycle`. Raises CareRefused."""
+        """`reset`, or `power.on`, `power.off`, `power.cycle`. Raises CareRefused."""
         ...
 
 
