@@ -159,6 +159,27 @@ def test_reset_and_power_run_the_hooks_of_the_class(workbench: Workbench, tmp_pa
     assert log[-2:] == ["wirelet: hook reset has run", f"wirelet: {why}"]
 
 
+def test_a_gateway_that_is_started_while_a_port_is_lent_leaves_it_alone(lab: PodLab, board: str) -> None:
+    """Also when the lender itself was killed and only its command lives."""
+    before = lab.wait_for_ready("counter")
+    borrower = Borrower(lab, board)
+    borrower.await_port()
+    lab.gateway.kill()
+    borrower.process.send_signal(signal.SIGKILL)
+    lab.gateway.start()
+    lab.wait(lambda: row(lab, board)["state"] == "Lent", "the next gateway to know of it")
+    assert row(lab, board)["message"].split(": ")[1].split()[0] == sys.executable
+    pod = lab.wait_for_ready("counter", "False")
+    assert condition(pod, "Ready")["reason"] == "DeviceLent"
+    assert lab.gateway.run_cli("lend", board, "--", "true").stderr.startswith(f"wirelet lend: {board} is lent to ")
+    port = os.path.realpath(lab.boards.links[lab.number_of(board)])
+    assert port not in {os.path.realpath(file) for file in Path(f"/proc/{lab.gateway.process.pid}/fd").iterdir()}
+
+    borrower.process.communicate("0\n", timeout=30)
+    after = lab.wait_for_ready("counter")
+    assert container(after) == container(before)
+
+
 def test_a_watch_shows_a_device_come_and_go(workbench: Workbench, tmp_path: Path) -> None:
     boards = workbench.boards(1)
     (tmp_path / "pods").mkdir()

@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -51,6 +52,15 @@ def socket_path(flag: Path | None, environment: Mapping[str, str] = os.environ, 
     return Path(f"/dev/shm/wirelet-{user}") / "wirelet.sock"
 
 
+@dataclass(frozen=True, slots=True)
+class Loan:
+    """What the gateway tells somebody who has a device's port now."""
+
+    port: str
+    fence: Path
+    """A file to lock, and to leave locked to the program: so the next gateway knows of the loan when this one is killed."""
+
+
 class Client:
     """Requests to one gateway; a connection for each."""
 
@@ -87,14 +97,14 @@ class Client:
             answer.read()
 
     @contextmanager
-    def lent(self, device: str, borrower: str) -> Iterator[str]:
-        """What the device's port is called now; nobody else uses it inside. Raises GatewayRefused."""
+    def lent(self, device: str, borrower: str) -> Iterator[Loan]:
+        """Nobody else uses the device's port inside. Raises GatewayRefused."""
         query = urlencode({"borrower": borrower})
         with self._answer(f"/wirelet/devices/{quote(device, safe='')}/lend?{query}", None, "POST") as answer:
             told = json.loads(answer.readline() or "{}")
             if "port" not in told:
                 raise GatewayRefused(told.get("error", "the gateway left before it lent the device; try again when it runs"))
-            yield str(told["port"])
+            yield Loan(str(told["port"]), Path(told["fence"]))
 
     @contextmanager
     def _answer(self, target: str, timeout_s: float | None, method: str = "GET") -> Iterator[http.client.HTTPResponse]:

@@ -1,23 +1,29 @@
 """What a person does to a board by hand: use its port for something else, reset it, switch its power.
 
-That a board was switched off is not remembered: a gateway that starts looks for all of them.
+A loan outlives the gateway: the next one finds the lender's lock (gateway.devices.fences). That a board was switched off is not remembered:
+a gateway that starts looks for all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Final, Protocol
 
 import anyio
+from anyio.abc import TaskStatus
 
 from gateway.devices.board import Board, Hook, LineReset
 from gateway.devices.board_hooks import run_board_hook
+from gateway.devices.fences import Fence
 from gateway.devices.hooks import HookFailed
 from transports.errors import LinkError
 
 MAX_BORROWER_CHARS: Final = 120
 """In a condition, a table and a log line."""
+LOOK_S: Final = 1.0
+"""Between two looks at a port that was lent before this gateway began. Of an unlock the kernel tells only a thread that waits."""
 _OFF: Final = "power.off"
 _ON: Final = ("power.on", "power.cycle")
 """The board has power afterwards, whatever it had before."""
@@ -52,19 +58,47 @@ class Lender(Protocol):
 class Care:
     """fleet_changed is called when a device was lent or came back."""
 
-    def __init__(self, boards: Mapping[str, Board], lenders: Mapping[str, Lender], fleet_changed: Callable[[], None]) -> None:
+    def __init__(
+        self, boards: Mapping[str, Board], lenders: Mapping[str, Lender], fences: Mapping[str, Fence], fleet_changed: Callable[[], None]
+    ) -> None:
+        self._fences = fences
         self._boards = boards
         self._lenders = lenders
         self._fleet_changed = fleet_changed
         self._switching: set[str] = set()
         """Devices at which a hook of ours runs."""
 
+    async def respect_loans(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Leave the ports alone that were lent before this gateway began, until they are free. Started before any supervisor is."""
+        async with anyio.create_task_group() as tasks:
+            for name, fence in self._fences.items():
+                if borrower := fence.borrower():
+                    board = self._boards[name]
+                    board.borrower = _shown(borrower)
+                    await self._lenders[name].rest(f"lent to {board.borrower}")
+                    tasks.start_soon(self._await_end, board, fence)
+            task_status.started()
+
+    async def _await_end(self, board: Board, fence: Fence) -> None:
+        board.output.text(f"wirelet: still lent to {board.borrower}\n".encode())
+        self._told(board)
+        while fence.borrower():  # noqa: ASYNC110 - see LOOK_S
+            await anyio.sleep(LOOK_S)
+        board.output.text(b"wirelet: no longer lent\n")
+        board.borrower = ""
+        self._lenders[board.name].resume()
+        self._told(board)
+
+    def fence_of(self, device: str) -> Path:
+        """The file that the lender of a device locks."""
+        return self._fences[device].path
+
     @asynccontextmanager
     async def lend(self, device: str, borrower: str) -> AsyncIterator[str]:
         """The address of the device's port, which is the borrower's until the end. What runs on the device is not stopped: its pods are
         not Ready, and when the device comes back it says what became of it. Raises CareRefused."""
         board = self._board(device)
-        borrower = "".join(character if character.isprintable() else "?" for character in borrower)[:MAX_BORROWER_CHARS]
+        borrower = _shown(borrower)
         self._refuse_given_up(board)
         board.borrower = borrower  # before the port is closed: the pods are told why
         try:
@@ -153,6 +187,10 @@ class Care:
     def _told(self, board: Board) -> None:
         board.touch()
         self._fleet_changed()
+
+
+def _shown(borrower: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in borrower)[:MAX_BORROWER_CHARS]
 
 
 def _hook_of(board: Board, what: str) -> Hook | LineReset | None:

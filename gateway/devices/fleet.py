@@ -18,6 +18,7 @@ from gateway.config import ClassSection, Configuration, DeviceSection, HookSecti
 from gateway.devices.board import MOMENT_S, Board, Hook, LineReset
 from gateway.devices.care import Care, Lender
 from gateway.devices.events import DeviceEvents
+from gateway.devices.fences import Fence
 from gateway.devices.known_boards import KnownBoards
 from gateway.devices.ledger import Ledger
 from gateway.devices.output import DeviceOutput
@@ -49,6 +50,7 @@ class Fleet:
         ledger: Ledger,
         logs: LogStore,
         checkpoints: Path,
+        loans: Path,
         pod_changed: Callable[[PodUid], None],
         wall_clock: Callable[[], float],
         loop_time: Callable[[], float] = anyio.current_time,
@@ -75,7 +77,8 @@ class Fleet:
         self.events = DeviceEvents(self.boards, self._book, self.known_boards, loop_time, wall_clock)
         self.workloads = DeviceWorkloads(self.boards, self._book, self.events, loop_time)
         self.talks = Talks(self.boards, self._talkers, runs)
-        self.care = Care(self.boards, self._lenders, lambda: self.events.fleet_changed())
+        fences = {section.name: Fence(loans, section.name) for section in configuration.devices}
+        self.care = Care(self.boards, self._lenders, fences, lambda: self.events.fleet_changed())
         for section in configuration.devices:
             self._add(section, configuration.class_of(section), runs, logs, checkpoints, gateway_id)
 
@@ -88,6 +91,7 @@ class Fleet:
             for opener in self._openers:
                 if isinstance(opener, RunningOpener):
                     tasks.start_soon(opener.run)
+            await tasks.start(self.care.respect_loans)
             for device in self._devices:
                 tasks.start_soon(device.run)
 

@@ -114,8 +114,8 @@ class DeviceCare(Protocol):
     """What a person at this machine does to a device."""
 
     def lend(self, device: str, borrower: str) -> AsyncIterator[bytes]:
-        """A line of JSON, `{"port": ...}`, or `{"error": ...}` at the end of it; then nothing, for as long as the device is lent: until
-        the iterator is closed. Raises nothing."""
+        """A line of JSON, `{"port": ..., "fence": ...}` with the file that the borrower locks, or `{"error": ...}` at the end of it; then
+        nothing, for as long as the device is lent: until the iterator is closed. Raises nothing."""
         ...
 
     async def do(self, device: str, what: str) -> None:

@@ -70,7 +70,8 @@ def pods() -> list[dict[str, Any]]:
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Path]:
     """A gateway's socket, served by a loop in a thread, so that the blocking client meets a real server."""
-    path = tmp_path / "wirelet.sock"
+    path, fence = tmp_path / "wirelet.sock", tmp_path / "fence"
+    fence.touch()
     ready, stop = threading.Event(), anyio.Event()
     loop: list[Callable[[], None]] = []
 
@@ -86,7 +87,7 @@ def gateway(tmp_path: Path) -> Iterator[Path]:
             "lastTimestamp": CREATED,
             "involvedObject": {"kind": "Pod", "name": "hello"},
         }
-        local = local_routes(listed, devices, FixedEvents([event]), FakeDeviceLogs({"board-a": b"boot text\n"}), FakeCare())
+        local = local_routes(listed, devices, FixedEvents([event]), FakeDeviceLogs({"board-a": b"boot text\n"}), FakeCare(fence))
         endpoint = Endpoint((*kubelet_routes(listed, FakeLogs(LOGS), FixedVitals(), FakeConversations()), *local))
         async with serving(HttpServer(endpoint, limits=Limits(linger_s=0.05)), await listen_unix(path)):
             ready.set()
