@@ -25,6 +25,13 @@ OWN_MOUNTS: Final = ("unshare", "--map-root-user", "--mount")
 
 MICROBIT_FIRMWARE: Final = Path("/usr/share/firmware-microbit-micropython/firmware.hex")
 
+HERE: Final = Path(__file__).parent
+
+
+class NotFetched(Exception):
+    """A part that is fetched once is not there; the text says how to get it."""
+
+
 Probe = Callable[[], str | None]
 """Returns why it is missing, or None."""
 
@@ -53,6 +60,24 @@ def _microbit() -> str | None:
     if shutil.which("qemu-system-arm") is None:
         return "qemu-system-arm is not installed"
     return None if MICROBIT_FIRMWARE.exists() else f"{MICROBIT_FIRMWARE} is not there: install firmware-microbit-micropython"
+
+
+def find_micropython() -> Path:
+    """The folder of a current MicroPython for Node. Raises NotFetched."""
+    if shutil.which("node") is None:
+        raise NotFetched("node is not installed")
+    looked = subprocess.run([HERE / "micropython" / "build", "--if-built"], capture_output=True, text=True, check=False)
+    if looked.returncode != 0:
+        raise NotFetched(looked.stderr.strip())
+    return Path(looked.stdout.strip())
+
+
+def _micropython() -> str | None:
+    try:
+        find_micropython()
+    except NotFetched as missing:
+        return str(missing)
+    return None
 
 
 def _root() -> str | None:
@@ -91,6 +116,7 @@ PROBES: Final[Mapping[str, Probe]] = {
     "socat": _program("socat"),
     "sshd": _sshd,
     "microbit": _microbit,
+    "micropython": _micropython,
     "root": _root,
     "guest": _guest,
     "tmpfs": _tmpfs,

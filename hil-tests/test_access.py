@@ -117,7 +117,15 @@ class Visitor:
 
 def concrete(lab: Lab, pattern: str) -> str:
     values = {"{namespace}": lab.namespace, "{pod}": POD, "{container}": "main", "{uid}": "any"}
-    return "/".join(values.get(part, part) for part in pattern.split("/"))
+    path = "/".join(values.get(part, part) for part in pattern.split("/"))
+    return f"{path}?command=true&output=1" if pattern.startswith(("/exec/", "/attach/")) else path
+
+
+def answer_to(pattern: str) -> int:
+    """What those who may get: no pod has the uid, and nobody here speaks WebSocket."""
+    if pattern.startswith(("/exec/", "/attach/")) and "{uid}" in pattern:
+        return 404
+    return 501 if pattern.split("/")[1] in ("exec", "attach", "portForward", "run") else 200
 
 
 # -- who may what
@@ -125,7 +133,6 @@ def concrete(lab: Lab, pattern: str) -> str:
 
 def test_every_route_of_the_running_server_is_for_those_who_may(lab: Lab) -> None:
     assert {"/metrics", "/configz", "/pods", "/exec/{namespace}/{pod}/{container}"} <= {pattern for _, pattern in ROUTES}
-    runs = ("exec", "attach", "portForward", "run")
     with (
         Visitor(lab) as stranger,
         Visitor(lab, token="guessed") as guesser,
@@ -138,7 +145,7 @@ def test_every_route_of_the_running_server_is_for_those_who_may(lab: Lab) -> Non
             assert guesser.ask(method, path) == (401, "Unauthorized"), path
             status, text = mallory.ask(method, path)
             assert (status, text.partition(" ")[0]) == (403, "Forbidden"), path
-            assert watcher.ask(method, path)[0] == (501 if pattern.split("/")[1] in runs else 200), path
+            assert watcher.ask(method, path)[0] == answer_to(pattern), path
 
 
 def test_an_unknown_path_is_unknown_only_to_those_who_may_ask(lab: Lab) -> None:

@@ -70,8 +70,20 @@ def test_the_last_line_is_the_sum(stages: ModuleType, capsys: pytest.CaptureFixt
     unit, hil = stages.Counts(passed=5), stages.Counts(passed=2, failed=1)
     hil.skipped["needs cluster: not built yet"] = 4
     results = [stages.Result("lint", True, 0.1, None), stages.Result("unit", True, 2.0, unit), stages.Result("hil", False, 3.0, hil)]
-    stages.print_summary(results)
+    stages.print_summary(results, 6.0)
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "7 passed, 1 failed, 4 skipped"
     assert "skipped 4: needs cluster: not built yet" in lines
     assert any(line.startswith("hil") and "FAILED" in line for line in lines)
+
+
+def test_a_stage_that_runs_beside_another_is_shown_after_it(
+    stages: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    mark = tmp_path / "mark"
+    monkeypatch.setitem(stages.STAGES, "hil", ("sh", "-c", f"until [ -e {mark} ]; do sleep 0.05; done; echo waited"))
+    monkeypatch.setitem(stages.STAGES, "guest", ("sh", "-c", f"touch {mark}; echo quiet; echo oops >&2; exit 3"))
+    results = stages.run_plan(("hil", "guest"), tmp_path)
+    assert [(result.name, result.is_ok) for result in results] == [("hil", True), ("guest", False)]
+    said = capfd.readouterr().out
+    assert said.index("waited") < said.index("== guest: sh") < said.index("quiet\noops") < said.index("== guest: FAILED")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 from urllib.parse import parse_qs, unquote
 
 PLAIN_TEXT: Final = "text/plain; charset=utf-8"
@@ -55,6 +55,7 @@ class StreamReply:
 
     pieces: AsyncIterator[bytes] = field(compare=False)
     content_type: str = PLAIN_TEXT
+    status: ClassVar[int] = 200
 
 
 class Pipe(Protocol):
@@ -71,6 +72,7 @@ class TakeoverReply:
 
     headers: tuple[tuple[str, str], ...]
     run: Callable[[Pipe, bytes], Awaitable[None]] = field(compare=False)
+    status: ClassVar[int] = 101
 
 
 Answer = Reply | StreamReply | TakeoverReply

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -18,7 +18,9 @@ from gateway.kubelet.channels import Channel, ChannelError, Input, InputEnd, Res
 from gateway.kubelet.container_logs import container_names, quoted
 from gateway.kubelet.exchange import Answer, Pipe, Request, RequestRefused, TakeoverReply
 from gateway.kubelet.seams import Conversation, ConversationRefused, Conversations, Output, PodDirectory, TerminalWish
-from gateway.kubelet.websocket import WebSocket, accept_token, is_key
+
+if TYPE_CHECKING:
+    from gateway.kubelet.websocket import WebSocket
 
 MAX_WHO_CHARS: Final = 80
 PIECE_BYTES: Final = 64 * 1024
@@ -81,6 +83,8 @@ def who(request: Request) -> str:
 
 
 def _takeover(request: Request, streams: Streams, begin: Callable[[], AbstractAsyncContextManager[Conversation]]) -> TakeoverReply:
+    from gateway.kubelet.websocket import WebSocket, accept_token, is_key  # loaded by the first conversation: most gateways have none
+
     headers = request.headers
     if headers.get("upgrade", "").lower() != "websocket":
         raise RequestRefused(501, "this node speaks WebSocket for exec and attach, and no SPDY yet")

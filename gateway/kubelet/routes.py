@@ -76,7 +76,7 @@ class Endpoint:
         except RequestRefused as refusal:
             self.answers[refusal.reply.status] += 1
             raise
-        self.answers[answer.status if isinstance(answer, Reply) else 200] += 1
+        self.answers[answer.status] += 1
         return answer
 
     async def _answer(self, request: Request) -> Answer:

@@ -11,6 +11,7 @@ from guest.auto_reset import Boot
 from guest.emulated import Emulated
 from guest.ft232 import Ft232, Happening, LineError, Lines, ModemInput, description
 from guest.ft232_board import Ft232Board
+from guest.ft232_terminal import Ft232Terminal
 from guest.inside import await_no_path, await_path
 from guest.machine import Guest
 
@@ -90,6 +91,11 @@ class Ft232Adapter(Emulated):
         config = BoardConfig(id=name, slots=slots)
         self._board = self._on_loop(lambda: Ft232Board(self._chip, config, baud, has_auto_reset=has_auto_reset))
         self._life = self._portal.start_task_soon(self._board.run)
+
+    def terminal(self, *argv: str) -> None:
+        """A program of the host on a terminal, from now until remove()."""
+        terminal = self._on_loop(lambda: Ft232Terminal(self._chip, argv))
+        self._life = self._portal.start_task_soon(terminal.run)
 
     def boots(self) -> list[Boot]:
         """What the auto-reset circuit did to the board so far."""
