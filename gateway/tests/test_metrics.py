@@ -154,7 +154,7 @@ classes:
   keepalive: 250ms
   hooks:
     reset: {command: [curl, -u, "user:hunter2", "http://pdu"], deadline: 20s}
-    power: {on: {command: [relay, secret]}, off: {command: [relay, secret]}}}
+    power: {on: {command: [relay, secret]}, off: {command: [relay, secret]}}
 devices: [{name: a, class: esp32, link: {serial: {path: /dev/ttyUSB0}}}]
 """
 
