@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import anyio
 
 from gateway.config import Configuration
 from gateway.devices.fleet import Fleet
+from gateway.doctor.rounds import Rounds
+from gateway.doctor.told import Told
 from gateway.kube.api import KubeApi
 from gateway.kube.events import KubeEvents
 from gateway.kube.lease import NodeLease
@@ -21,7 +24,7 @@ from gateway.node.host import read_host
 from gateway.pods.seams import JsonObject, PodSource, StatusSink
 
 MAX_NAMED_PROBLEMS: Final = 10
-"""Devices that a condition's message names; describe shows the message on one line."""
+"""Devices or findings that a condition's message names; describe shows the message on one line."""
 WEBSOCKETS: Final = "ExtendWebSocketsToKubelet"
 """An API server from 1.36 on that reads this hands exec and attach on as they came, instead of as SPDY."""
 
@@ -43,6 +46,7 @@ class Cluster:
         self.sink: StatusSink = KubeStatusSink(api, self._pods, self._events)
         self._lease = NodeLease(api, name, self._node.uid)
         self._controller = NodeController(self._node, self._facts, pods_gone=lambda: not self._fleet.workloads.known_pods())
+        self._rounds = Rounds(configuration, fleet.free_addresses)
         self._looping: set[str] = set()
         self._port = 0
         self._conditions: tuple[NodeCondition, ...] = ()
@@ -55,11 +59,13 @@ class Cluster:
         self._fleet.events.fleet_changed = self._fleet_changed
         self._fleet.events.fault_told = self._tell_fault
         self._logs.shortage_began = self._fleet_changed
+        self._rounds.changed = self._host_changed
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._node.run)
             tasks.start_soon(self._events.run)
             tasks.start_soon(self._controller.run)
             tasks.start_soon(self._watch_grace)
+            tasks.start_soon(self._rounds.run)
             await self._controller.registered()
             # Only now is it known that the pods of this node are ours to run, and what the Node admits.
             tasks.start_soon(self._pods.run)
@@ -103,6 +109,11 @@ class Cluster:
     def _tell_fault(self, device: str, reason: str, message: str) -> None:
         self._events.node_event("Warning", reason, f"Device {device}: {message}")
 
+    def _host_changed(self, new: Sequence[Told]) -> None:
+        self._controller.changed()
+        for one in new:
+            self._events.node_event("Warning", one.reason, one.text)
+
     async def _watch_grace(self) -> None:
         """Look at the node again when the grace of a device that is away ends, or a shortage of memory for logs."""
         while True:
@@ -125,7 +136,12 @@ class Cluster:
             capacity=node.capacity,
             labels=node.labels,
             taints=() if node.taint is None else (Taint.parse(node.taint),),
-            conditions=(*self._conditions, _device_condition(self._fleet), _log_condition(self._logs.shortage)),
+            conditions=(
+                *self._conditions,
+                _device_condition(self._fleet),
+                _log_condition(self._logs.shortage),
+                *_host_conditions(self._rounds.found),
+            ),
             declared_features=(WEBSOCKETS,),
             operating_system=node.operating_system,
         )
@@ -142,8 +158,21 @@ def _device_condition(fleet: Fleet) -> NodeCondition:
     problems = [f"{name}: {why}" for name, why in fleet.problems().items()]
     if not problems:
         return NodeCondition("DeviceProblem", False, "DevicesReady", "every configured device answers")
+    return NodeCondition("DeviceProblem", True, "DevicesUnavailable", _named(problems))
+
+
+def _host_conditions(found: Sequence[Told] | None) -> tuple[NodeCondition, ...]:
+    """None before the first look: what the Node says from an earlier run stays until then."""
+    if found is None:
+        return ()
+    if not found:
+        return (NodeCondition("HostProblem", False, "HostInOrder", "nothing on this machine is in the way of its devices"),)
+    return (NodeCondition("HostProblem", True, found[0].reason, _named([one.text for one in found])),)
+
+
+def _named(problems: Sequence[str]) -> str:
     more = f"; and {len(problems) - MAX_NAMED_PROBLEMS} more" if len(problems) > MAX_NAMED_PROBLEMS else ""
-    return NodeCondition("DeviceProblem", True, "DevicesUnavailable", "; ".join(problems[:MAX_NAMED_PROBLEMS]) + more)
+    return "; ".join(problems[:MAX_NAMED_PROBLEMS]) + more
 
 
 def _log_condition(shortage: str) -> NodeCondition:

@@ -23,6 +23,7 @@ from gateway.config_values import (
     Deadline,
     DeviceId,
     DurationS,
+    Examined,
     Keepalive,
     Labels,
     LogSize,
@@ -81,6 +82,11 @@ class LogsSection(Section):
     """Bytes of memory for all rings together."""
     ring: LogSize = 4 * 2**20
     """The most that one container's ring takes of it."""
+
+
+class DoctorSection(Section):
+    every: Examined = 600.0
+    """How often a node looks at its own machine, as `wirelet doctor` does."""
 
 
 class HookSection(Section):
@@ -150,6 +156,7 @@ class Configuration(Section):
     cluster: ClusterSection | None = None
     server: ServerSection = ServerSection()
     logs: LogsSection = LogsSection()
+    doctor: DoctorSection = DoctorSection()
     runtime_directory: Text | None = None
     """Sockets, rings and checkpoints: on tmpfs, never on an SD card. Default /run/wirelet, or XDG_RUNTIME_DIR/wirelet."""
     state_directory: Text | None = None

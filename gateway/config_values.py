@@ -18,6 +18,8 @@ KEEPALIVE_S: Final = (0.1, 3600.0)
 """Below, the frames alone fill a slow line; above, a dead device counts as alive for hours."""
 DEADLINE_S: Final = (0.1, 3600.0)
 """Of a hook: it must have time to be started, and must not hold a board for ever."""
+EXAMINED_S: Final = (1.0, 24 * 3600.0)
+"""A look costs some ten milliseconds; what nobody has looked for in a day is not looked after."""
 MAX_GRACE_S: Final = 365 * 24 * 3600.0
 LOG_BYTES: Final = (64 * 2**10, 2**40)
 """From one segment of a ring."""
@@ -162,6 +164,7 @@ def _qualified(values: dict[str, str]) -> dict[str, str]:
 DurationS = Annotated[float, BeforeValidator(parse_duration_s), AfterValidator(_within_s(0, MAX_GRACE_S)), PlainSerializer(_duration)]
 Keepalive = Annotated[DurationS, AfterValidator(_within_s(*KEEPALIVE_S))]
 Deadline = Annotated[DurationS, AfterValidator(_within_s(*DEADLINE_S))]
+Examined = Annotated[DurationS, AfterValidator(_within_s(*EXAMINED_S))]
 SizeBytes = Annotated[int, BeforeValidator(_bytes)]
 LogSize = Annotated[SizeBytes, AfterValidator(_within_bytes(*LOG_BYTES))]
 Text = Annotated[str, AfterValidator(_text)]

@@ -18,18 +18,16 @@ from real_port import BITS_PER_BYTE, Port
 from transports.errors import LinkBusy, LinkError, TransportError
 from transports.latency import timer_of
 from transports.line_errors import read_line_errors
+from transports.loopback import BAUDS, cause_of, loop, problem_of
 from transports.modem_lines import effect_of_opening
 from transports.protocol import RemoveWorkload, StartWorkload, StopWorkload
 
-BAUDS: Final = (9600, 115200, 230400, 460800, 921600, 1_000_000, 2_000_000, 3_000_000)
 SESSION_S: Final = 8.0
 """A board that was reset by the open boots first; HELLO then comes within a second."""
 ASKED: Final = 20
 RUN_S: Final = 5.0
 PERSON_S: Final = 60.0
 """To find the cable."""
-LOOP_ROUNDS: Final = 16
-LOOP_S: Final = 10.0
 WID: Final = 0xA11CE
 SYSFS: Final = Path("/sys")
 
@@ -114,23 +112,14 @@ async def latency(port: Port) -> Finding:
 async def loopback(port: Port) -> Finding:
     if not port.loopback:
         return not_tried("join TX and RX and say LOOPBACK=1")
-    wanted = bytes(range(256)) * LOOP_ROUNDS
     link = await port.opener().open()
-    came = bytearray()
-    begun = time.monotonic()
     try:
-        with anyio.move_on_after(LOOP_S + len(wanted) * BITS_PER_BYTE / port.baud):
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(link.send, wanted)
-                while len(came) < len(wanted):
-                    came += await link.receive()
+        echo = await loop(link, port.baud)
     finally:
         await link.aclose()
-    took_s = time.monotonic() - begun
-    if bytes(came) != wanted:
-        right = next((at for at, (a, b) in enumerate(zip(came, wanted, strict=False)) if a != b), min(len(came), len(wanted)))
-        return failed(f"{len(came)} of {len(wanted)} bytes came back, the first {right} of them right")
-    return found(f"every byte value, {len(wanted)} bytes in {took_s:.2f} s at {port.baud} baud")
+    if problem := problem_of(echo):
+        return failed(f"{problem}; {cause_of(echo)}")
+    return found(f"every byte value, {len(echo.came)} bytes at {port.baud} baud")
 
 
 async def session(port: Port) -> Finding:

@@ -23,7 +23,8 @@ _PRIVSEP: Final = Path("/run/sshd")
 class Sshd:
     """One server. It may be killed and started again; port and host key stay until new_host_key."""
 
-    def __init__(self, folder: Path, reaper: Reaper) -> None:
+    def __init__(self, folder: Path, reaper: Reaper, **settings: str) -> None:
+        """settings: what somebody has changed in its configuration."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.port = free_port()
@@ -46,6 +47,7 @@ class Sshd:
             "PidFile": "none",
             "StrictModes": "no",  # folders of tests lie in /tmp, which others may write
             "UsePAM": "yes" if os.geteuid() == 0 else "no",
+            **settings,
         }
         argv = [SSHD, "-D", "-e", "-f", str(SHIPPED_CONFIG), *(f"-o{key}={value}" for key, value in options.items())]
         self.process = Process("sshd", argv, folder / "sshd.log", reaper)

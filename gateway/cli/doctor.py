@@ -1,4 +1,7 @@
-"""`wirelet doctor`: what keeps the ports of a configuration from working, each with the command that mends it. Opens no port."""
+"""`wirelet doctor`: what keeps the ports of a configuration from working, each with the command that mends it.
+
+It opens no port that nobody has open, but for the one that `--loopback` names.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +10,24 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gateway.cli import udev
 from gateway.cli.client import add_socket_argument, socket_path
 from gateway.cli.guard import clash_of_transports
-from gateway.cli.openers import Holder, holders
 from gateway.cli.table import aligned
-from gateway.cli.udev_findings import Finding
+from gateway.doctor.packages import clashes
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
     from gateway.config import Configuration
-    from gateway.devices.port_addresses import Address
 
 DEFAULT_FILE: Final = "/etc/wirelet/gateway.yaml"
-CONSOLES: Final = Path("/proc/consoles")
-USB_TTYS: Final = ("ttyUSB", "ttyACM")
-RESTARTS: Final = "a board that is wired to restart by them does so once after it is plugged in, at the gateway's first open, and not again"
-_LOGINS: Final = ("agetty", "getty", "login")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", default=DEFAULT_FILE, help=f"the configuration (default: {DEFAULT_FILE})")
+    parser.add_argument("--loopback", metavar="PORT", help="open this port, whose TX and RX are joined, and send every byte value")
     add_socket_argument(parser)
 
 
@@ -40,10 +36,19 @@ def run(arguments: argparse.Namespace) -> int:
     if clash := clash_of_transports():
         print(clash, file=sys.stderr)
         return 1
+    if hidden := list(clashes()):  # then nothing else can be believed, and much cannot be imported
+        print(*hidden, sep="\n", file=sys.stderr)
+        return 1
+    if arguments.loopback is not None:
+        from gateway.cli import loopback
+
+        return loopback.run(arguments.loopback)
     import anyio
 
     from gateway import config
     from gateway.devices.port_addresses import addresses
+    from gateway.devices.ssh_targets import ask
+    from gateway.doctor.examination import examine
 
     try:
         configuration = config.load(arguments.config)
@@ -56,40 +61,13 @@ def run(arguments: argparse.Namespace) -> int:
     if rows:
         sys.stdout.write(aligned(["DEVICE", "PORT", "STATE"], rows))
         sys.stdout.flush()
-    findings = [*of_ports(ports, gateway), *udev.findings_of_machine()]
+    findings = examine(configuration, ports, gateway, anyio.run(ask, configuration))
     for finding in findings:
         print(finding, file=sys.stderr)
     if any(not finding.is_note for finding in findings):
         return 1
     print("ok")
     return 0
-
-
-def of_ports(ports: Mapping[str, Address], gateway: int | None) -> Iterator[Finding]:
-    """What is wrong with the ports themselves. gateway is the process that may have them open."""
-    nodes = {port.path: device for device, port in ports.items() if port.path.startswith("/")}
-    for device, port in ports.items():
-        if port.why_not:
-            yield Finding(device, port.why_not, "plug it in, or look for it with: wirelet get devices --all")
-    consoles = kernel_consoles(CONSOLES.read_text())
-    for node, device in nodes.items():
-        name = os.path.basename(os.path.realpath(node))
-        if not os.access(node, os.R_OK | os.W_OK):
-            group = Path(node).group()
-            yield Finding(device, f"you may not open {node}", f"as root: usermod -aG {group} $USER; then log in anew")
-        if name in consoles:
-            fix = f"take console={name} out of the kernel's command line, and restart"
-            yield Finding(device, f"{node} is the kernel's console, which writes there whenever it likes", fix)
-        if name.startswith(USB_TTYS):
-            yield Finding(device, f"to open {node} raises DTR and RTS, which Linux does by itself", RESTARTS, is_note=True)
-    for holder in holders(nodes):
-        if holder.pid != gateway:
-            yield Finding(nodes[holder.node], f"{holder.node} is open in process {holder.pid} ({holder.command})", ending_of(holder))
-
-
-def kernel_consoles(text: str) -> frozenset[str]:
-    """Names of ttys in /proc/consoles."""
-    return frozenset(line.split()[0] for line in text.splitlines() if line.strip())
 
 
 def gateway_pid(path: Path) -> int | None:
@@ -101,12 +79,6 @@ def gateway_pid(path: Path) -> int | None:
     except OSError:
         return None
     return int(struct.unpack("3i", credentials)[0])
-
-
-def ending_of(holder: Holder) -> str:
-    if holder.command in _LOGINS and holder.unit:
-        return f"to have a board there: systemctl mask --now {holder.unit}"
-    return f"end it: systemctl stop {holder.unit}" if holder.unit else f"end it: kill {holder.pid}"
 
 
 def _socket_of(configuration: Configuration) -> dict[str, str]:

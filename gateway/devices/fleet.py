@@ -22,6 +22,7 @@ from gateway.devices.fences import Fence
 from gateway.devices.known_boards import KnownBoards
 from gateway.devices.ledger import Ledger
 from gateway.devices.output import DeviceOutput
+from gateway.devices.port_addresses import Address, addresses_of
 from gateway.devices.runbook import RunBook
 from gateway.devices.runs import Runs, is_live
 from gateway.devices.stats import refresh_stats
@@ -115,6 +116,11 @@ class Fleet:
         away = [(board.away_since, board.grace_s) for board in self.boards.values() if board.away_since is not None]
         ends = [since + wait_s for since, grace_s in away for wait_s in (MOMENT_S, grace_s)]
         return min((end for end in ends if end > now), default=None)
+
+    async def free_addresses(self) -> Mapping[str, Address]:
+        """Where the ports of the devices are that nobody has borrowed."""
+        openers = zip(self.boards.values(), self._openers, strict=True)
+        return await addresses_of({board.name: opener for board, opener in openers if not board.borrower})
 
     def counters(self) -> Mapping[str, Counters]:
         """device -> what its line carried since the gateway began."""

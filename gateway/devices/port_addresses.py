@@ -28,11 +28,11 @@ class Address:
 
 
 async def addresses(configuration: Configuration) -> Mapping[str, Address]:
-    """By device, in the order of the configuration."""
+    """By device, in the order of the configuration, where no gateway knows it."""
     monitor = PortMonitor()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(monitor.run)
-        found = {}
+        openers = {}
         for section in configuration.devices:
             class_section = configuration.class_of(section)
             facts = DeviceFacts(
@@ -42,9 +42,15 @@ async def addresses(configuration: Configuration) -> Mapping[str, Address]:
                 boot_modes=class_section.vid_pids,
                 ports=monitor,
             )
-            found[section.name] = await _address(drivers.link(section.link.driver).opener(section.link.options, facts))
+            openers[section.name] = drivers.link(section.link.driver).opener(section.link.options, facts)
+        found = await addresses_of(openers)
         tasks.cancel_scope.cancel()
     return found
+
+
+async def addresses_of(openers: Mapping[str, object]) -> Mapping[str, Address]:
+    """By device, as openers are."""
+    return {device: await _address(opener) for device, opener in openers.items()}
 
 
 async def _address(opener: object) -> Address:

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli import main, udev_files
-from gateway.cli.udev_database import Device, parse
-from gateway.cli.udev_files import PLACES, RULES, TABLE, UdevError
-from gateway.cli.udev_findings import Finding, NodeState, find, of_process
+from gateway.cli import main
+from gateway.doctor import udev_files
+from gateway.doctor.finding import Finding
+from gateway.doctor.udev_database import Device, parse
+from gateway.doctor.udev_files import PLACES, RULES, TABLE, UdevError
+from gateway.doctor.udev_findings import NodeState, find, of_process
 
 UDEV = Path(__file__).resolve().parents[2] / "udev"
 

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from gateway.cli.udev_files import UdevError
+from gateway.doctor.udev_files import UdevError
 
 DEADLINE_S: Final = 120.0
 """A Raspberry Pi compiles the table in some seconds; udevd runs all rules for each device that is triggered."""

@@ -37,7 +37,7 @@ def holders(nodes: Iterable[str]) -> Iterator[Holder]:
             far = {end for file in files if (end := _far_end(process, file)) is not None}
             opened = {device for file in files if (device := _device(file.path)) is not None and device in wanted}
             for device in sorted(opened - far):
-                yield Holder(wanted[device], int(process.name), (process / "comm").read_text().strip(), _unit(process))
+                yield Holder(wanted[device], int(process.name), _command(process), _unit(process))
         except OSError:
             continue  # it has ended, or is somebody else's
 
@@ -59,6 +59,12 @@ def _far_end(process: Path, file: os.DirEntry[str]) -> int | None:
     return _device(f"/dev/pts/{fields['tty-index'].strip()}") if "tty-index" in fields else None
 
 
+def _command(process: Path) -> str:
+    """Anybody may name a process anything; this is printed."""
+    name = (process / "comm").read_text(errors="replace").strip()
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
+
+
 def _unit(process: Path) -> str:
-    found = _UNIT.findall((process / "cgroup").read_text())
+    found = _UNIT.findall((process / "cgroup").read_text(errors="replace"))
     return found[-1] if found else ""

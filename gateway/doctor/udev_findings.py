@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.cli.udev_database import Device
+from gateway.doctor.finding import Finding
+from gateway.doctor.udev_database import Device
 
 GROUP: Final = "dialout"
 MODE: Final = 0o660
@@ -26,19 +27,6 @@ class NodeState:
     mode: int = 0
     attributes: Mapping[str, str] = field(default_factory=dict)
     """Of sysfs, as far as there are such: latency_timer, type, console."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is not as it should be; a note needs nobody to act."""
-
-    subject: str
-    problem: str
-    fix: str
-    is_note: bool = False
-
-    def __str__(self) -> str:
-        return f"{'note: ' if self.is_note else ''}{self.subject}: {self.problem}; {self.fix}"
 
 
 def find(devices: Sequence[Device], states: Mapping[str, NodeState]) -> list[Finding]:
