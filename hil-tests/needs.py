@@ -36,6 +36,19 @@ Probe = Callable[[], str | None]
 """Returns why it is missing, or None."""
 
 
+def find_python_3_9() -> Path | None:
+    """The oldest that the agent runs on: on the PATH, or as pyenv keeps it."""
+    kept = sorted(Path("~/.pyenv/versions").expanduser().glob("3.9*/bin/python3.9"))
+    for candidate in (*map(Path, filter(None, [shutil.which("python3.9")])), *kept):
+        if subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return candidate
+    return None
+
+
+def _python_3_9() -> str | None:
+    return None if find_python_3_9() else "no Python 3.9 was found"
+
+
 def _program(name: str) -> Probe:
     return lambda: None if shutil.which(name) else f"{name} is not installed"
 
@@ -112,6 +125,7 @@ PROBES: Final[Mapping[str, Probe]] = {
     "cluster": _cluster,
     "kubectl": _cluster,
     "busybox": _program("busybox"),
+    "python3.9": _python_3_9,
     "ser2net": _program("ser2net"),
     "socat": _program("socat"),
     "sshd": _sshd,

@@ -31,19 +31,26 @@ class SshLab:
 
     def set_up(self, *, slots: int = 4, devices: int = 1, wait: bool = True) -> None:
         """devices on the one machine, each with a connection of its own."""
-        names = [DEVICE, *(f"{DEVICE}-{number}" for number in range(1, devices))]
-        self.gateway = self._workbench.gateway(
-            {
-                "node": {"name": "x"},
-                "classes": [exec_class("sbc", self.directory, slots)],
-                "devices": [{"name": name, "class": "sbc", "link": self.sshd.link()} for name in names],
-            },
-            "--standalone",
-            "--manifests",
-            str(self.pods),
-        )
+        self.gateway = self._workbench.gateway(self.configuration(slots, devices), "--standalone", "--manifests", str(self.pods))
         if wait:
-            self.wait(lambda: all(device["state"] == "Ready" for device in self.devices()), "the machine to be ready")
+            self.wait_until_ready()
+
+    def configuration(self, slots: int, devices: int = 1) -> dict[str, Any]:
+        names = [DEVICE, *(f"{DEVICE}-{number}" for number in range(1, devices))]
+        return {
+            "node": {"name": "x"},
+            "classes": [self.device_class("sbc", slots)],
+            "devices": [{"name": name, "class": "sbc", "link": self.link()} for name in names],
+        }
+
+    def wait_until_ready(self) -> None:
+        self.wait(lambda: all(device["state"] == "Ready" for device in self.devices()), "the machine to be ready")
+
+    def link(self) -> dict[str, Any]:
+        return self.sshd.link()
+
+    def device_class(self, name: str, slots: int) -> dict[str, Any]:
+        return exec_class(name, self.directory, slots)
 
     def close(self) -> None:
         for each in self.directory.glob("*"):

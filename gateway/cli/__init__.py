@@ -16,6 +16,7 @@ from typing import Final
 COMMANDS: Final = {
     "run": ("gateway.cli.run", "be a node: run pods on devices"),
     "simulate": ("gateway.cli.simulate", "simulated devices behind ttys"),
+    "agent": ("gateway.cli.agent", "make this machine a device: run by the command of an ssh link"),
     "get": ("gateway.cli.get", "list pods, devices or events of the gateway on this host"),
     "logs": ("gateway.cli.logs", "print the log of a pod or of a device"),
     "attach": ("gateway.cli.attach", "look on as a pod's output comes, and type to it"),
@@ -28,7 +29,7 @@ COMMANDS: Final = {
     "check-config": ("gateway.cli.check_config", "check a configuration file"),
     "completion": ("gateway.cli.completion", "print a script with which the shell completes commands and names"),
 }
-_NEEDS_TRANSPORTS: Final = ("run", "simulate", "check-config")
+_NEEDS_TRANSPORTS: Final = ("run", "simulate", "agent", "check-config")
 EXIT_INTERRUPTED: Final = 130
 """128 + SIGINT, as a shell would say it."""
 

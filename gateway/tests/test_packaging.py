@@ -58,8 +58,8 @@ def test_the_wheel_offers_every_driver_by_an_entry_point(wheel: zipfile.ZipFile)
     offered = configparser.ConfigParser()
     offered.read_string(text_of(wheel, "entry_points.txt"))
     assert {"serial", "simulated"} <= set(offered["wirelet.links"])
-    assert {"framed", "console", "exec"} <= set(offered["wirelet.protocols"])
-    assert "transports/protocols/exec_wrapper.sh" in wheel.namelist()
+    assert {"framed", "console", "exec", "agent"} <= set(offered["wirelet.protocols"])
+    assert {"transports/protocols/exec_wrapper.sh", "transports/agent/wirelet_agent.py", "transports/agent/put.py"} <= set(wheel.namelist())
     for group in ("wirelet.links", "wirelet.protocols"):
         assert {f"{value.partition(':')[0].replace('.', '/')}.py" for value in offered[group].values()} <= set(wheel.namelist())
 

@@ -1,4 +1,5 @@
-"""Machines behind an untouched sshd: a hundred pods, beside a hundred bare `ssh host true` in the same run, and what a log carries.
+"""Machines behind an untouched sshd: a hundred pods, beside a hundred bare `ssh host true` in the same run, and what a log carries; without
+and with an agent there.
 
 Four devices on one machine, of 25 slots each: four connections. The bare commands make a connection each, eight at a time, which is what an
 untouched sshd takes (MaxStartups). Both do their work on this machine, so only the ratio says something.
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import needs
+from agent_lab import AgentLab
 from bench._figures import Figures
 from processes import Reaper
 from ssh_lab import SshLab
@@ -80,22 +82,30 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="wb-") as name, contextlib.closing(Reaper()) as reaper:
         folder = Path(name)
         sshd = Sshd(folder / "sshd", reaper)
-        workbench = Workbench(folder)
-        lab = SshLab(folder, workbench, sshd)
         try:
             sshd.start()
             bare_s = bare(sshd)
             figures.show(f"{PODS} bare commands by ssh", bare_s, "s")
-            lab.set_up(slots=PODS // DEVICES, devices=DEVICES)
-            pods_s = pods(lab)
-            figures.show(f"{PODS} pods on {DEVICES} connections, started, ended and told", pods_s, "s")
-            figures.show("pods against bare commands", 100 * pods_s / bare_s, "%", MOST_PERCENT)
-            figures.show("lines of a log, from one job into its ring", LINES / log(lab), "lines/s")
+            for kind, way in ((SshLab, "exec"), (AgentLab, "agent")):
+                (folder / way).mkdir()
+                with contextlib.ExitStack() as cleared:
+                    workbench = Workbench(folder / way)
+                    cleared.callback(workbench.clear)
+                    measure(kind(folder / way, workbench, sshd), way, bare_s, figures)
         finally:
-            workbench.clear()
-            lab.close()
             sshd.stop()
     return figures.exit_code
+
+
+def measure(lab: SshLab, way: str, bare_s: float, figures: Figures) -> None:
+    try:
+        lab.set_up(slots=PODS // DEVICES, devices=DEVICES)
+        pods_s = pods(lab)
+        figures.show(f"{way}: {PODS} pods on {DEVICES} connections, started, ended and told", pods_s, "s")
+        figures.show(f"{way}: pods against bare commands", 100 * pods_s / bare_s, "%", MOST_PERCENT)
+        figures.show(f"{way}: lines of a log, from one job into its ring", LINES / log(lab), "lines/s")
+    finally:
+        lab.close()
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ import pytest
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 PACKAGES: Final = ("gateway", "transports")
 COPIED: Final = ("pyproject.toml", "conftest.py")
-LINKED: Final = ("hil-tests",)
+LINKED: Final = ("hil-tests", "firmware-protocol")
 HERE: Final = Path(__file__).parent
 PRELOADED: Final = (
     "aiohttp",

@@ -69,6 +69,7 @@ class FramedProtocol:
 
     line_bytes_per_s bounds how long one of our frames occupies the line; None: a line that is faster than that matters. credit_bytes is
     how much LOG may arrive before it is stored: the memory that one device can take. refuses says why a device must not have a session.
+    has_directories: a program may be started in one.
     """
 
     def __init__(
@@ -82,7 +83,9 @@ class FramedProtocol:
         credit_bytes: int = MAX_CREDIT_BYTES,
         rng: random.Random,
         refuses: Callable[[bytes], str | None] = lambda device_id: None,
+        has_directories: bool = False,
     ) -> None:
+        self._has_directories = has_directories
         self._session = GatewaySession(
             checkpoint,
             self,
@@ -179,7 +182,7 @@ class FramedProtocol:
             raise SessionLost("there is no session with the device")
         if len(self._requests) >= MAX_OPEN_REQUESTS:
             raise LocalProtocolError(f"{MAX_OPEN_REQUESTS} requests to one device are open")
-        method, body = to_message(request)
+        method, body = to_message(request, has_directories=self._has_directories)
         check_size(method, body, hello.max_msg)
         self._last_id += 1
         request_id = RequestId(self._last_id)

@@ -79,14 +79,23 @@ class RequestTable:
         return [request.id for request in lost if request.id is not None]
 
 
-def to_message(request: Request) -> tuple[Method, Body]:
-    """Raises LocalProtocolError for what the wire cannot say."""
+def to_message(request: Request, *, has_directories: bool) -> tuple[Method, Body]:
+    """Raises LocalProtocolError for what the device cannot be asked."""
     match request:
-        case StartWorkload(working_dir=directory) if directory:
+        case StartWorkload(working_dir=directory) if directory and not has_directories:
             raise LocalProtocolError(f"workingDir {directory}: a device that speaks frames has no directories")
         case StartWorkload():
             flags = (StartFlag.TTY if request.tty else 0) | (StartFlag.STDIN if request.stdin else 0)
-            start = messages.Start(request.wid, request.gen, request.program, request.args, request.env, tag=request.tag, flags=int(flags))
+            start = messages.Start(
+                request.wid,
+                request.gen,
+                request.program,
+                request.args,
+                request.env,
+                tag=request.tag,
+                cwd=request.working_dir,
+                flags=int(flags),
+            )
             return Method.START, start.to_map()
         case StopWorkload():
             return Method.STOP, messages.Stop(request.wid, request.gen, request.grace_ms, request.signal).to_map()

@@ -49,12 +49,15 @@ class ModelDevice:
 
     def _boot(self, now: float, retained: Retained | None) -> None:
         cause = ResetCause.WATCHDOG if retained else ResetCause.POWER
-        self.session = DeviceSession(self._config, self, now, retained=retained, reset_cause=cause, uptime_ms=self._boot_ms())
+        self.session = self._new_session(now, retained, cause)
         if retained is None:
             self.rings += 1
             self._witness.produced[self.rings] = {}
         self.workloads: dict[int, WorkloadStatus] = {}
         self.wake_at = None
+
+    def _new_session(self, now: float, retained: Retained | None, cause: ResetCause) -> DeviceSession:
+        return DeviceSession(self._config, self, now, retained=retained, reset_cause=cause, uptime_ms=self._boot_ms())
 
     def _boot_ms(self) -> int:
         """No board needs the same number of milliseconds twice; one that did could not tell its boots apart."""

@@ -26,7 +26,14 @@ class World:
     """Drive it with the methods below; then settle() and check()."""
 
     def __init__(
-        self, seed: int, *, overflow: Overflow = Overflow.REFUSE, first_offset: int = 0, ring_bytes: int = 2048, credit_bytes: int = 65535
+        self,
+        seed: int,
+        *,
+        overflow: Overflow = Overflow.REFUSE,
+        first_offset: int = 0,
+        ring_bytes: int = 2048,
+        credit_bytes: int = 65535,
+        device: type[ModelDevice] = ModelDevice,
     ) -> None:
         self._rng = random.Random(seed)
         self.now = 1000.0
@@ -41,7 +48,7 @@ class World:
             overflow=overflow,
             first_offset=first_offset,
         )
-        self.device = ModelDevice(config, self.witness, self._rng, self.now)
+        self.device = device(config, self.witness, self._rng, self.now)
         self.disk = Disk()
         self.up, self.down = Direction(self._rng), Direction(self._rng)
         self.is_plugged = False
