@@ -65,6 +65,7 @@ class Gateway:
                 ledger=self._ledger,
                 logs=self.logs,
                 checkpoints=directories.checkpoints,
+                loans=directories.loans,
                 pod_changed=self._pod_changed,
                 wall_clock=time.time,
             )

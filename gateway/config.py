@@ -96,7 +96,16 @@ class HookSection(Section):
 
 
 class PowerSection(Section):
-    cycle: HookSection
+    on: HookSection | None = None
+    off: HookSection | None = None
+    cycle: HookSection | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        """YAML 1.1 reads the keys `on` and `off` as true and false."""
+        words = {True: "on", False: "off"}
+        return {words.get(key, key): section for key, section in value.items()} if isinstance(value, dict) else value
 
 
 class HooksSection(Section):
@@ -213,7 +222,7 @@ def published(configuration: Configuration) -> dict[str, Any]:
     document: dict[str, Any] = configuration.model_dump(mode="json", by_alias=True)
     for section in document["classes"]:
         hooks = section["hooks"]
-        for hook in (hooks["reset"], (hooks["power"] or {}).get("cycle")):
+        for hook in (hooks["reset"], *(hooks["power"] or {}).values()):
             if hook is not None:
                 hook["command"] = hook["command"][:1]
     return document

@@ -35,6 +35,10 @@ class Directories:
         return self.runtime / "checkpoints"
 
     @property
+    def loans(self) -> Path:
+        return self.runtime / "lent"
+
+    @property
     def ledger(self) -> Path:
         return self.state / "ledger.sqlite"
 

@@ -62,7 +62,7 @@ class DeviceDesk:
     async def lend(self, device: str, borrower: str) -> AsyncIterator[bytes]:
         try:
             async with self._care.lend(device, borrower) as address:
-                yield json.dumps({"port": address}).encode() + b"\n"
+                yield json.dumps({"port": address, "fence": str(self._care.fence_of(device))}).encode() + b"\n"
                 await anyio.sleep_forever()
         except care.CareRefused as refused:
             yield json.dumps({"error": str(refused)}).encode() + b"\n"

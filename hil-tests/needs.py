@@ -136,6 +136,9 @@ PROBES: Final[Mapping[str, Probe]] = {
     "tmpfs": _tmpfs,
     "setserial": _program("setserial"),
     "umockdev": _umockdev,
+    "bash": _program("bash"),
+    "zsh": _program("zsh"),
+    "fish": _program("fish"),
 }
 
 

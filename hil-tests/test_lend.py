@@ -18,6 +18,7 @@ from workbench import Workbench
 
 __all__ = ["lab", "pod_lab"]  # fixtures
 
+NOT_THERE: Final = "wirelet lend: cannot run no-such-flasher: No such file or directory"
 PROGRAM: Final = """
 import os, serial, sys
 port = serial.Serial(os.environ["WIRELET_PORT"], exclusive=True)
@@ -134,7 +135,7 @@ def test_what_cannot_be_done_is_one_line(lab: PodLab, words: tuple[str, ...], co
 
 def test_a_command_that_is_not_there_leaves_the_board_as_it_was(lab: PodLab) -> None:
     ran = lab.gateway.run_cli("lend", "rig-2", "--", "no-such-flasher")
-    assert (ran.returncode, ran.stderr) == (127, "wirelet lend: cannot run no-such-flasher: No such file or directory\n")
+    assert (ran.returncode, ran.stderr) == (127, f"{NOT_THERE}; install it, or give its path\n")
     lab.wait(lambda: row(lab, "rig-2")["state"] == "Ready", "the board")
 
 
@@ -152,9 +153,31 @@ def test_reset_and_power_run_the_hooks_of_the_class(workbench: Workbench, tmp_pa
     assert gateway.run_cli("reset", "board").returncode == 0
     assert (tmp_path / "ran").read_text() == "reset board\n"
     failed = gateway.run_cli("power", "board", "cycle")
-    assert (failed.returncode, failed.stderr) == (1, "wirelet power: hook power.cycle of board ended with 7: no relay answers\n")
+    why = "hook power.cycle of board ended with 7: no relay answers"
+    assert (failed.returncode, failed.stderr) == (1, f"wirelet power: {why}; try the command by hand, as the gateway's user\n")
     log = gateway.cli("logs", "device/board").splitlines()
-    assert log[-2:] == ["wirelet: hook reset has run", "wirelet: hook power.cycle of board ended with 7: no relay answers"]
+    assert log[-2:] == ["wirelet: hook reset has run", f"wirelet: {why}"]
+
+
+def test_a_gateway_that_is_started_while_a_port_is_lent_leaves_it_alone(lab: PodLab, board: str) -> None:
+    """Also when the lender itself was killed and only its command lives."""
+    before = lab.wait_for_ready("counter")
+    borrower = Borrower(lab, board)
+    borrower.await_port()
+    lab.gateway.kill()
+    borrower.process.send_signal(signal.SIGKILL)
+    lab.gateway.start()
+    lab.wait(lambda: row(lab, board)["state"] == "Lent", "the next gateway to know of it")
+    assert row(lab, board)["message"].split(": ")[1].split()[0] == sys.executable
+    pod = lab.wait_for_ready("counter", "False")
+    assert condition(pod, "Ready")["reason"] == "DeviceLent"
+    assert lab.gateway.run_cli("lend", board, "--", "true").stderr.startswith(f"wirelet lend: {board} is lent to ")
+    port = os.path.realpath(lab.boards.links[lab.number_of(board)])
+    assert port not in {os.path.realpath(file) for file in Path(f"/proc/{lab.gateway.process.pid}/fd").iterdir()}
+
+    borrower.process.communicate("0\n", timeout=30)
+    after = lab.wait_for_ready("counter")
+    assert container(after) == container(before)
 
 
 def test_a_watch_shows_a_device_come_and_go(workbench: Workbench, tmp_path: Path) -> None:

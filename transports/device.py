@@ -211,6 +211,14 @@ class Device:
             raise self._link_error or DeviceError(Code.UNSUPPORTED, f"{self._opener.name}: this kind of link runs no commands")
         return await self._commanding.run(self._protocol.command_line(argv, env, working_dir), terminal)
 
+    async def rest(self, why: str) -> None:
+        """End the session and leave the port alone until resume(). Raises LinkError when the port is lent, or is not closed in time."""
+        await self._lending.take(why)
+
+    def resume(self) -> None:
+        """Open the port again."""
+        self._lending.give_back()
+
     async def request(self, request: Request) -> WorkloadStatus | None:
         """The device's answer, with the status where the request has one.
 
@@ -362,7 +370,7 @@ class Device:
 
     async def _give_up(self, link: Link) -> None:
         """When somebody else wants the port."""
-        raise LinkLost(f"{self._opener.name}: lent to {await self._lending.wanted()}")
+        raise LinkLost(f"{self._opener.name}: {await self._lending.wanted()}")
 
     async def _listen(self, link: Link) -> None:
         """For the end of the port, where somebody tells of it."""

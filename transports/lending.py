@@ -19,19 +19,19 @@ class Lending:
     def __init__(self, name: str) -> None:
         """name is the link's, for messages."""
         self._name = name
-        self._borrower: str | None = None
+        self._why: str | None = None
         self._is_in_use = False
         self._changed = anyio.Event()
 
     @property
-    def borrower(self) -> str | None:
-        """Who has it, or waits for it."""
-        return self._borrower
+    def why_not_ours(self) -> str | None:
+        """Why somebody else has it, or waits for it."""
+        return self._why
 
     @asynccontextmanager
     async def ours(self) -> AsyncGenerator[None]:
         """Entered when nobody else has the port."""
-        while self._borrower is not None:
+        while self._why is not None:
             await self._changed.wait()
         self._is_in_use = True
         try:
@@ -41,31 +41,45 @@ class Lending:
             self._touch()
 
     async def wanted(self) -> str:
-        """Who wants the port, when somebody does."""
-        while self._borrower is None:
+        """Why somebody else shall have the port, when that is so."""
+        while self._why is None:
             await self._changed.wait()
-        return self._borrower
+        return self._why
 
     @asynccontextmanager
     async def lent(self, borrower: str) -> AsyncIterator[None]:
-        """Entered when the supervisor has closed the port; it opens it again afterwards.
+        """Entered when the supervisor has closed the port; it opens it again afterwards. Raises as take() does."""
+        await self.take(f"lent to {borrower}")
+        try:
+            yield
+        finally:
+            self.give_back()
+
+    async def take(self, why: str) -> None:
+        """Returns when the supervisor has closed the port, which it leaves alone until give_back().
 
         Raises LinkBusy when somebody else has it, LinkTimeout when the supervisor does not come out of it.
         """
-        if self._borrower is not None:
-            raise LinkBusy(f"{self._name}: lent to {self._borrower}")
-        self._borrower = borrower
+        if self._why is not None:
+            raise LinkBusy(f"{self._name}: {self._why}")
+        self._why = why
         self._touch()
+        is_taken = False
         try:
-            with anyio.move_on_after(LEND_DEADLINE_S) as patience:
+            with anyio.move_on_after(LEND_DEADLINE_S):
                 while self._is_in_use:
                     await self._changed.wait()
-            if patience.cancelled_caught:
-                raise LinkTimeout(f"{self._name}: not closed within {LEND_DEADLINE_S:g} s")
-            yield
+                is_taken = True
+            if not is_taken:
+                raise LinkTimeout(f"{self._name}: not closed within {LEND_DEADLINE_S:g} s; try again")
         finally:
-            self._borrower = None
-            self._touch()
+            if not is_taken:
+                self.give_back()
+
+    def give_back(self) -> None:
+        """The supervisor opens the port again."""
+        self._why = None
+        self._touch()
 
     def _touch(self) -> None:
         self._changed.set()

@@ -23,10 +23,11 @@ COMMANDS: Final = {
     "exec": ("gateway.cli.exec", "run a command beside a pod's own, on the pod's device"),
     "lend": ("gateway.cli.lend", "run a program on a device's port while the gateway leaves it alone"),
     "reset": ("gateway.cli.care", "reset a device"),
-    "power": ("gateway.cli.care", "cycle a device's power"),
+    "power": ("gateway.cli.care", "switch a device's power on, off, or off and on again"),
     "udev": ("gateway.cli.udev", "rules for ports: install, uninstall, check"),
     "doctor": ("gateway.cli.doctor", "look for what keeps the ports of a configuration from working"),
     "check-config": ("gateway.cli.check_config", "check a configuration file"),
+    "completion": ("gateway.cli.completion", "print a script with which the shell completes commands and names"),
 }
 _NEEDS_TRANSPORTS: Final = ("run", "simulate", "agent", "check-config")
 EXIT_INTERRUPTED: Final = 130
@@ -53,6 +54,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader (`| head`) has what it wanted. Python must not fail again when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def command_parser(name: str) -> argparse.ArgumentParser:
+    """The parser of one command of COMMANDS."""
+    parser = argparse.ArgumentParser(prog=f"wirelet {name}")
+    importlib.import_module(COMMANDS[name][0]).add_arguments(parser)
+    return parser
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -16,6 +17,7 @@ from urllib.parse import quote, urlencode
 TIMEOUT_S: Final = 30.0
 """For answers that are whole. A followed log may be silent for ever."""
 PIECE_BYTES: Final = 65536
+_LEFT: Final = "the gateway left in the middle of the log; it has stopped or was restarted: ask again when it runs"
 
 
 class ClientError(Exception):
@@ -50,11 +52,22 @@ def socket_path(flag: Path | None, environment: Mapping[str, str] = os.environ, 
     return Path(f"/dev/shm/wirelet-{user}") / "wirelet.sock"
 
 
+@dataclass(frozen=True, slots=True)
+class Loan:
+    """What the gateway tells somebody who has a device's port now."""
+
+    port: str
+    fence: Path
+    """A file to lock, and to leave locked to the program: so the next gateway knows of the loan when this one is killed."""
+
+
 class Client:
     """Requests to one gateway; a connection for each."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, timeout_s: float = TIMEOUT_S) -> None:
+        """timeout_s is for answers that are whole."""
         self._path = path
+        self._timeout_s = timeout_s
 
     @property
     def path(self) -> Path:
@@ -62,36 +75,36 @@ class Client:
 
     def items(self, kind: str) -> list[dict[str, Any]]:
         """The rows of /wirelet/<kind>."""
-        with self._answer(f"/wirelet/{kind}", TIMEOUT_S) as answer:
+        with self._answer(f"/wirelet/{kind}", self._timeout_s) as answer:
             found = json.loads(answer.read())["items"]
         return list(found)
 
     def pieces(self, path: tuple[str, ...], query: Mapping[str, str], *, follow: bool) -> Iterator[bytes]:
         """The body of a log, as it comes. path is given in segments, unquoted."""
         target = "/" + "/".join(quote(segment, safe="") for segment in path)
-        with self._answer(f"{target}?{urlencode(query)}" if query else target, None if follow else TIMEOUT_S) as answer:
+        with self._answer(f"{target}?{urlencode(query)}" if query else target, None if follow else self._timeout_s) as answer:
             try:
                 while piece := answer.read1(PIECE_BYTES):
                     yield piece
             except (http.client.HTTPException, OSError) as error:
-                raise GatewayUnreachable("the gateway left in the middle of the log; it has stopped or was restarted") from error
+                raise GatewayUnreachable(_LEFT) from error
             if not answer.isclosed():
-                raise GatewayUnreachable("the gateway left in the middle of the log; it has stopped or was restarted")
+                raise GatewayUnreachable(_LEFT)
 
     def do(self, device: str, what: str) -> None:
-        """Reset a device, or cycle its power; returns when it is done, which a hook of the class may take as long for as it wants."""
+        """Reset a device, or switch its power; returns when it is done, which a hook of the class may take as long for as it wants."""
         with self._answer(f"/wirelet/devices/{quote(device, safe='')}/{what}", None, "POST") as answer:
             answer.read()
 
     @contextmanager
-    def lent(self, device: str, borrower: str) -> Iterator[str]:
-        """What the device's port is called now; nobody else uses it inside. Raises GatewayRefused."""
+    def lent(self, device: str, borrower: str) -> Iterator[Loan]:
+        """Nobody else uses the device's port inside. Raises GatewayRefused."""
         query = urlencode({"borrower": borrower})
         with self._answer(f"/wirelet/devices/{quote(device, safe='')}/lend?{query}", None, "POST") as answer:
             told = json.loads(answer.readline() or "{}")
             if "port" not in told:
-                raise GatewayRefused(told.get("error", "the gateway left before it lent the device"))
-            yield str(told["port"])
+                raise GatewayRefused(told.get("error", "the gateway left before it lent the device; try again when it runs"))
+            yield Loan(str(told["port"]), Path(told["fence"]))
 
     @contextmanager
     def _answer(self, target: str, timeout_s: float | None, method: str = "GET") -> Iterator[http.client.HTTPResponse]:
@@ -120,9 +133,10 @@ class Client:
             case PermissionError():
                 return f"you may not use {self._path}; run this as the user the gateway runs as"
             case TimeoutError():
-                return f"the gateway at {self._path} did not answer within {TIMEOUT_S:g} s"
+                return f"the gateway at {self._path} did not answer within {self._timeout_s:g} s; look at its log, and try again"
             case _:
-                return f"cannot talk to the gateway at {self._path}: {' '.join(str(error).split()) or type(error).__name__}"
+                why = " ".join(str(error).split()) or type(error).__name__
+                return f"cannot talk to the gateway at {self._path}: {why}; is --socket its socket?"
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -27,7 +27,7 @@ from gateway.kubelet.websocket import WebSocket
 READ_BYTES: Final = 32 * 1024
 LEAVE: Final = b"\x1d"
 """Ctrl-], as telnet has it: everything else is the other side's."""
-LEFT_EARLY: Final = "the gateway left in the middle; it has stopped or was restarted"
+LEFT_EARLY: Final = "the gateway left in the middle; it has stopped or was restarted: try again when it runs"
 
 
 def add_conversation_arguments(parser: argparse.ArgumentParser, stdin_help: str) -> None:

@@ -1,9 +1,10 @@
-"""`wirelet get pods|devices|events`: what the gateway on this host has, as a table or as JSON."""
+"""`wirelet get pods|devices|events`: what the gateway on this host has, as a table, as JSON or as YAML."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from typing import Any, Final
 
 from gateway.cli import ports
 from gateway.cli.client import Client, ClientError, add_socket_argument, socket_path
+from gateway.cli.colours import painter
 from gateway.cli.table import age, age_since, aligned
 
 LOOK_S: Final = 1.0
@@ -23,7 +25,7 @@ _PODS: Final[list[Column]] = [
     ("NAME", lambda row, now: row["name"]),
     ("READY", lambda row, now: f"{row['ready']}/{len(row['containers'])}"),
     ("STATUS", lambda row, now: row["status"]),
-    ("RESTARTS", lambda row, now: str(row["restarts"])),
+    ("RESTARTS", lambda row, now: _restarts(row, now)),
     ("DEVICE", lambda row, now: ",".join(row["devices"]) or "<none>"),
     ("AGE", lambda row, now: age_since(row["createdAt"], now)),
 ]
@@ -64,7 +66,9 @@ _TABLES: Final = {"pods": (_PODS, _PODS_WIDE), "devices": (_DEVICES, _DEVICES_WI
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("kind", metavar="pods|devices|events", type=_kind)
     parser.add_argument("name", metavar="NAME", nargs="?", help="only this one")
-    parser.add_argument("-o", "--output", choices=_FORMATS, default="table", help="yaml: a configuration of the ports that --all finds")
+    parser.add_argument(
+        "-o", "--output", choices=_FORMATS, default="table", help="yaml with --all: a configuration of the ports that it finds"
+    )
     parser.add_argument("-a", "--all", action="store_true", help="devices: also the ports that no device uses; none of them is opened")
     parser.add_argument("-w", "--watch", action="store_true", help="go on with each row that changes, until Ctrl-C")
     where = parser.add_mutually_exclusive_group()
@@ -94,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         print(json.dumps({"items": rows, **({"unusedPorts": unused} if arguments.all else {})}, indent=2))
     elif arguments.output == "yaml":
-        sys.stdout.write(ports.snippet(unused, found))
+        sys.stdout.write(ports.snippet(unused, found) if arguments.all else _yaml({"items": rows}))
     elif rows:
         sys.stdout.write(_table(kind, rows, wide=arguments.output == "wide", with_namespace=arguments.all_namespaces and kind != "devices"))
     else:
@@ -119,6 +123,8 @@ def _watch(client: Client, arguments: argparse.Namespace, seen: Sequence[Row], *
         if news := changed(seen, rows):
             if arguments.output == "json":
                 sys.stdout.write("".join(f"{json.dumps(row, indent=2)}\n" for row in news))
+            elif arguments.output == "yaml":
+                sys.stdout.write("".join(f"---\n{_yaml(row)}" for row in news))
             else:
                 table = _table(arguments.kind, news, wide=arguments.output == "wide", with_namespace=with_namespace)
                 sys.stdout.write(table.partition("\n")[2])
@@ -150,16 +156,27 @@ def _without_time(row: Row) -> Row:
 def _wrong_use(arguments: argparse.Namespace) -> str | None:
     if arguments.all and (arguments.kind != "devices" or arguments.name is not None):
         return "--all is for devices, without a name"
-    if arguments.watch and arguments.all:
-        return "--watch is not for --all"
-    return "-o yaml is for devices --all" if arguments.output == "yaml" and not arguments.all else None
+    return "--watch is not for --all" if arguments.watch and arguments.all else None
 
 
 def _table(kind: str, rows: Sequence[Row], *, wide: bool, with_namespace: bool) -> str:
     narrow, more = _TABLES[kind]
     columns = [*(_NAMESPACE if with_namespace else ()), *narrow, *(more if wide else ())]
     now = time.time()
-    return aligned([title for title, _ in columns], [[cell(row, now) for _, cell in columns] for row in rows])
+    paint = painter(sys.stdout, os.environ)
+    return aligned([title for title, _ in columns], [[cell(row, now) for _, cell in columns] for row in rows], paint)
+
+
+def _yaml(document: Row) -> str:
+    import yaml  # slow to import, and rarely asked for
+
+    return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+
+
+def _restarts(row: Row, now: float) -> str:
+    """As kubectl tells them: `3 (5m ago)`."""
+    last = row["lastRestartAt"]
+    return f"{row['restarts']} ({age_since(last, now)} ago)" if row["restarts"] and last else str(row["restarts"])
 
 
 def _kind(word: str) -> str:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Final
 
-from gateway.cli.client import Client, ClientError, add_socket_argument, socket_path
+from gateway.cli.client import Client, ClientError, GatewayRefused, add_socket_argument, socket_path
 from gateway.cli.targets import Ambiguous, only_container
 
 MAX_DIGITS: Final = 18
@@ -32,6 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
         for piece in client.pieces(_path(arguments, client), _query(arguments), follow=arguments.follow):
             sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
+    except GatewayRefused as error:
+        print(f"wirelet logs: {error}; see what there is: wirelet get pods -A -o wide", file=sys.stderr)
+        return 1
     except (ClientError, Ambiguous) as error:
         print(f"wirelet logs: {error}", file=sys.stderr)
         return 1
@@ -41,7 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _path(arguments: argparse.Namespace, client: Client) -> tuple[str, ...]:
     kind, slash, name = arguments.target.partition("/")
     if not arguments.target or (slash and not name):
-        raise Ambiguous(f"{arguments.target!r} names neither a pod nor device/NAME")
+        raise Ambiguous(
+            f"{arguments.target!r} names neither a pod nor device/NAME; see what there is: wirelet get pods, wirelet get devices"
+        )
     if slash and kind in ("device", "devices", "dev"):
         return ("wirelet", "deviceLogs", name)
     pod = name if slash and kind in ("pod", "pods", "po") else arguments.target

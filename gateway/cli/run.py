@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from gateway.cli.progress import waiting
 from gateway.errors import GatewayError
 
 
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0 after a signal, 1 when it cannot run, 2 for a wrong command line."""
     if arguments.standalone != (arguments.manifests is not None):
-        print("wirelet run: --standalone and --manifests DIR come together", file=sys.stderr)
+        print("wirelet run: --standalone and --manifests DIR come together; give both, or none for a cluster", file=sys.stderr)
         return 2
     failures: list[GatewayError] = []
     try:
@@ -43,10 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    import anyio  # what follows is loaded only by the gateway itself, so that the other commands start quickly
+    with waiting("the gateway is being loaded"):
+        import anyio  # what follows is loaded only by the gateway itself, so that the other commands start quickly
 
-    from gateway import app, config, log, overrides
-    from gateway.directories import choose_directories
+        from gateway import app, config, log, overrides
+        from gateway.directories import choose_directories
 
     flags = overrides.Flags(
         kubeconfig=arguments.kubeconfig,

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         _allow_descriptors(2 * arguments.count + SPARE_DESCRIPTORS)
         anyio.run(_run, arguments)
     except OSError as exc:
-        return _fail(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc), 1)
+        return _fail(f"{exc.filename}: {exc.strerror}; choose another --link" if exc.filename else str(exc), 1)
     return 0
 
 

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 _GAP = "   "
+Paint = Callable[[str, str], str]
+"""(title of its column, cell) -> the cell with what colours it around it."""
 
 
-def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def plain(column: str, cell: str) -> str:
+    """No colours."""
+    return cell
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], paint: Paint = plain) -> str:
     """Lines with every column as wide as its widest cell; nothing trails."""
-    shown = [list(header), *([one_line(cell) for cell in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
-    lines = (_GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in shown)
+    shown = [[one_line(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(header, *shown, strict=True)]
+    lines = [_line(header, widths, plain, header), *(_line(row, widths, paint, header) for row in shown)]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _line(row: Sequence[str], widths: Sequence[int], paint: Paint, header: Sequence[str]) -> str:
+    cells = zip(header, row, widths, strict=True)
+    return _GAP.join(f"{paint(title, cell)}{' ' * (width - len(cell))}" for title, cell, width in cells).rstrip()
 
 
 def age(seconds: float | None) -> str:

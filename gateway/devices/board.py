@@ -79,6 +79,8 @@ class Board:
     """Its link means one board, wherever that is plugged in."""
     reset_hook: Hook | LineReset | None = None
     power_hook: Hook | None = None
+    power_on_hook: Hook | None = None
+    power_off_hook: Hook | None = None
 
     has_session: bool = False
     """It has joined; LIST may still be on its way."""
@@ -116,6 +118,8 @@ class Board:
     """Who has its port now instead of the gateway, and for what."""
     typists: dict[tuple[int, int], str] = field(default_factory=dict)
     """(wid, gen) -> who types to that run."""
+    is_off: bool = False
+    """A person has switched its power off, and nobody uses its port until it is switched on."""
     steadiness: Steadiness = field(default_factory=Steadiness)
     last_seen_s: float | None = None
     """Unix seconds of its last message."""
@@ -137,6 +141,8 @@ class Board:
         """For people; what needs a hand comes first. The same words all through a loop."""
         if self.borrower:
             return f"lent to {self.borrower}"
+        if self.is_off:
+            return f"switched off; switch it on with: wirelet power {self.name} on"
         if self.dirt is not None:
             return self.dirt.why
         return _LOOPS if self.steadiness.is_looping else self.stranger or self.trouble
@@ -148,6 +154,9 @@ class Board:
 
     @property
     def hooks(self) -> Mapping[Rung, Hook | LineReset]:
+        """What a stop may use. Nobody but a person switches a board on again that a person has switched off."""
+        if self.is_off:
+            return {}
         pairs = ((Rung.RESET, self.reset_hook), (Rung.POWER_CYCLE, self.power_hook))
         return {rung: hook for rung, hook in pairs if hook is not None}
 
@@ -156,6 +165,8 @@ class Board:
         """One CamelCase word for a table."""
         if self.borrower:
             return "Lent"
+        if self.is_off:
+            return "Off"
         if self.is_dirty:
             return "Dirty"
         if self.stranger:
@@ -165,6 +176,11 @@ class Board:
         if self.is_ready:
             return "Away" if self.is_away_by_itself else "Ready"
         return "Disconnected" if self.has_ever_listed else "Connecting"
+
+    @property
+    def is_given_up(self) -> bool:
+        """The gateway does not use its port, because a person wants that."""
+        return self.is_off or bool(self.borrower)
 
     @property
     def is_usb_itself(self) -> bool:
@@ -182,22 +198,22 @@ class Board:
 
     def connection_changes_at(self, now: float) -> float | None:
         """When is_connected or is_restarting will have changed, if it does not come back before."""
-        if self.is_ready or self.borrower or not self.is_usb_itself or self.away_since is None:
+        if self.is_ready or self.is_given_up or not self.is_usb_itself or self.away_since is None:
             return None
         return min((at for wait_s in (BLINK_S, RESTART_S) if (at := self.away_since + wait_s) > now), default=None)
 
     def _has_left_for(self, at_most_s: float, now: float) -> bool:
-        return self.is_usb_itself and not self.borrower and self.away_since is not None and now - self.away_since < at_most_s
+        return self.is_usb_itself and not self.is_given_up and self.away_since is not None and now - self.away_since < at_most_s
 
     def is_allocatable(self, now: float) -> bool:
-        """Its slots count: connected, or away for no longer than the class's grace, and neither lent, dirty nor restarting in a loop."""
-        if self.borrower or self.is_dirty or self.steadiness.is_looping:
+        """Its slots count: connected, or away for no longer than the class's grace, and neither given up, dirty nor in a loop."""
+        if self.is_given_up or self.is_dirty or self.steadiness.is_looping:
             return False
         return self.is_ready or (self.away_since is not None and now - self.away_since <= self.grace_s)
 
     def has_problem(self, now: float) -> bool:
         """It cannot take workloads, and not because of a moment: a replug and a restart are told by its pods, not by the Node."""
-        if self.borrower or self.is_dirty or self.steadiness.is_looping:
+        if self.is_given_up or self.is_dirty or self.steadiness.is_looping:
             return True
         if self.is_ready or self.is_away_by_itself:
             return False

@@ -6,17 +6,15 @@ from typing import assert_never
 
 from gateway.devices.board import Board, Hook, LineReset
 from gateway.devices.hooks import HookFailed, run_hook
-from gateway.devices.ladder import Rung
 from transports.errors import LinkError
 
 
-async def run_board_hook(board: Board, rung: Rung) -> None:
-    """Of the board's hooks the one for rung. Raises HookFailed."""
-    hook = board.hooks[rung]
+async def run_board_hook(board: Board, name: str, hook: Hook | LineReset) -> None:
+    """name is what the hook is told it is for. Raises HookFailed."""
     try:
         match hook:
             case Hook():
-                await run_hook(rung.value, hook.command, hook.deadline_s, board.name)
+                await run_hook(name, hook.command, hook.deadline_s, board.name)
             case LineReset():
                 await hook.run()
             case _:
@@ -24,4 +22,4 @@ async def run_board_hook(board: Board, rung: Rung) -> None:
     except (HookFailed, LinkError) as error:
         board.output.text(f"wirelet: {error}\n".encode())
         raise HookFailed(str(error)) from error
-    board.output.text(f"wirelet: hook {rung.value} has run\n".encode())
+    board.output.text(f"wirelet: hook {name} has run\n".encode())

@@ -1,21 +1,38 @@
-"""What a person does to a board by hand: use its port for something else, reset it, cycle its power."""
+"""What a person does to a board by hand: use its port for something else, reset it, switch its power.
+
+A loan outlives the gateway: the next one finds the lender's lock (gateway.devices.fences). That a board was switched off is not remembered:
+a gateway that starts looks for all of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Final, Protocol
 
-from gateway.devices.board import Board
+import anyio
+from anyio.abc import TaskStatus
+
+from gateway.devices.board import Board, Hook, LineReset
 from gateway.devices.board_hooks import run_board_hook
+from gateway.devices.fences import Fence
 from gateway.devices.hooks import HookFailed
-from gateway.devices.ladder import Rung
 from transports.errors import LinkError
 
 MAX_BORROWER_CHARS: Final = 120
 """In a condition, a table and a log line."""
-_MEANT: Final = {rung.value: rung for rung in (Rung.RESET, Rung.POWER_CYCLE)}
-_HOW: Final = {Rung.RESET: "hooks.reset, or modem lines that reset it", Rung.POWER_CYCLE: "hooks.power.cycle"}
+LOOK_S: Final = 1.0
+"""Between two looks at a port that was lent before this gateway began. Of an unlock the kernel tells only a thread that waits."""
+_OFF: Final = "power.off"
+_ON: Final = ("power.on", "power.cycle")
+"""The board has power afterwards, whatever it had before."""
+_HOW: Final = {
+    "reset": "hooks.reset, or modem lines that reset it",
+    "power.on": "hooks.power.on",
+    "power.off": "hooks.power.off",
+    "power.cycle": "hooks.power.cycle",
+}
 
 
 class CareRefused(Exception):
@@ -31,23 +48,58 @@ class Lender(Protocol):
 
     def lent(self, borrower: str) -> AbstractAsyncContextManager[str]: ...
 
+    async def rest(self, why: str) -> None:
+        """Raises LinkError."""
+        ...
+
+    def resume(self) -> None: ...
+
 
 class Care:
     """fleet_changed is called when a device was lent or came back."""
 
-    def __init__(self, boards: Mapping[str, Board], lenders: Mapping[str, Lender], fleet_changed: Callable[[], None]) -> None:
+    def __init__(
+        self, boards: Mapping[str, Board], lenders: Mapping[str, Lender], fences: Mapping[str, Fence], fleet_changed: Callable[[], None]
+    ) -> None:
+        self._fences = fences
         self._boards = boards
         self._lenders = lenders
         self._fleet_changed = fleet_changed
+        self._switching: set[str] = set()
+        """Devices at which a hook of ours runs."""
+
+    async def respect_loans(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Leave the ports alone that were lent before this gateway began, until they are free. Started before any supervisor is."""
+        async with anyio.create_task_group() as tasks:
+            for name, fence in self._fences.items():
+                if borrower := fence.borrower():
+                    board = self._boards[name]
+                    board.borrower = _shown(borrower)
+                    await self._lenders[name].rest(f"lent to {board.borrower}")
+                    tasks.start_soon(self._await_end, board, fence)
+            task_status.started()
+
+    async def _await_end(self, board: Board, fence: Fence) -> None:
+        board.output.text(f"wirelet: still lent to {board.borrower}\n".encode())
+        self._told(board)
+        while fence.borrower():  # noqa: ASYNC110 - see LOOK_S
+            await anyio.sleep(LOOK_S)
+        board.output.text(b"wirelet: no longer lent\n")
+        board.borrower = ""
+        self._lenders[board.name].resume()
+        self._told(board)
+
+    def fence_of(self, device: str) -> Path:
+        """The file that the lender of a device locks."""
+        return self._fences[device].path
 
     @asynccontextmanager
     async def lend(self, device: str, borrower: str) -> AsyncIterator[str]:
         """The address of the device's port, which is the borrower's until the end. What runs on the device is not stopped: its pods are
         not Ready, and when the device comes back it says what became of it. Raises CareRefused."""
         board = self._board(device)
-        borrower = "".join(character if character.isprintable() else "?" for character in borrower)[:MAX_BORROWER_CHARS]
-        if board.borrower:
-            raise CareRefused(f"{device} is lent to {board.borrower}")
+        borrower = _shown(borrower)
+        self._refuse_given_up(board)
         board.borrower = borrower  # before the port is closed: the pods are told why
         try:
             async with self._lenders[device].lent(borrower) as address:
@@ -64,19 +116,68 @@ class Care:
             self._told(board)
 
     async def do(self, device: str, what: str) -> None:
-        """`reset` or `power.cycle`, with the class's hook. Raises CareRefused."""
+        """`reset` or `power.on`, `power.off`, `power.cycle`, with the class's hook. Raises CareRefused."""
         board = self._board(device)
-        rung = _MEANT.get(what)
-        if rung is None:
-            raise CareRefused(f"there is no {what}; there are: {', '.join(_MEANT)}")
-        if rung not in board.hooks:
-            raise CareRefused(f"{device} has nothing for it: class {board.class_name} needs {_HOW[rung]}")
-        if board.borrower:
-            raise CareRefused(f"{device} is lent to {board.borrower}")
+        if what not in _HOW:
+            raise CareRefused(f"there is no {what}; there are: {', '.join(_HOW)}")
+        hook = _hook_of(board, what)
+        if hook is None:
+            raise CareRefused(f"{device} has nothing for it: class {board.class_name} needs {_HOW[what]}, in the gateway's configuration")
+        if board.borrower or what == "reset":
+            self._refuse_given_up(board)
+        if device in self._switching:
+            raise CareRefused(f"another hook of {device} runs; try again when that has ended")
+        self._switching.add(device)
         try:
-            await run_board_hook(board, rung)
-        except HookFailed as error:
+            with anyio.CancelScope(shield=True):  # as a hook is not cut off, what follows from it is not either
+                await self._switch(board, what, hook)
+        finally:
+            self._switching.discard(device)
+
+    async def _switch(self, board: Board, what: str, hook: Hook | LineReset) -> None:
+        if what == _OFF:
+            await self._switch_off(board, hook)
+            return
+        await self._run(board, what, hook)
+        if what in _ON and board.is_off:
+            self._resume(board)
+
+    async def _switch_off(self, board: Board, hook: Hook | LineReset) -> None:
+        """The port is closed first: its lines would feed the board, and a device that dies under an open port is no news."""
+        if board.is_off:
+            await self._run(board, _OFF, hook)
+            return
+        board.is_off = True  # before the port is closed: the pods are told why
+        is_done = False
+        try:
+            await self._lenders[board.name].rest("switched off")
+            self._told(board)
+            await self._run(board, _OFF, hook)
+            is_done = True
+        except LinkError as error:
+            board.is_off = False
             raise CareRefused(str(error)) from error
+        finally:
+            if board.is_off and not is_done:
+                self._resume(board)
+            self._told(board)
+
+    def _resume(self, board: Board) -> None:
+        board.is_off = False
+        self._lenders[board.name].resume()
+        self._told(board)
+
+    async def _run(self, board: Board, what: str, hook: Hook | LineReset) -> None:
+        try:
+            await run_board_hook(board, what, hook)
+        except HookFailed as error:
+            raise CareRefused(f"{error}; try the command by hand, as the gateway's user") from error
+
+    def _refuse_given_up(self, board: Board) -> None:
+        if board.borrower:
+            raise CareRefused(f"{board.name} is lent to {board.borrower}; wait until that ends, or end it")
+        if board.is_off:
+            raise CareRefused(f"{board.name} is {board.problem}")
 
     def _board(self, device: str) -> Board:
         if device not in self._boards:
@@ -86,3 +187,12 @@ class Care:
     def _told(self, board: Board) -> None:
         board.touch()
         self._fleet_changed()
+
+
+def _shown(borrower: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in borrower)[:MAX_BORROWER_CHARS]
+
+
+def _hook_of(board: Board, what: str) -> Hook | LineReset | None:
+    hooks = {"reset": board.reset_hook, _OFF: board.power_off_hook, "power.on": board.power_on_hook, "power.cycle": board.power_hook}
+    return hooks[what]

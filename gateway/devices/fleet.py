@@ -14,10 +14,11 @@ from pathlib import Path
 import anyio
 
 from gateway import drivers
-from gateway.config import ClassSection, Configuration, DeviceSection, HookSection
+from gateway.config import ClassSection, Configuration, DeviceSection, HookSection, PowerSection
 from gateway.devices.board import MOMENT_S, Board, Hook, LineReset
 from gateway.devices.care import Care, Lender
 from gateway.devices.events import DeviceEvents
+from gateway.devices.fences import Fence
 from gateway.devices.known_boards import KnownBoards
 from gateway.devices.ledger import Ledger
 from gateway.devices.output import DeviceOutput
@@ -50,6 +51,7 @@ class Fleet:
         ledger: Ledger,
         logs: LogStore,
         checkpoints: Path,
+        loans: Path,
         pod_changed: Callable[[PodUid], None],
         wall_clock: Callable[[], float],
         loop_time: Callable[[], float] = anyio.current_time,
@@ -76,7 +78,8 @@ class Fleet:
         self.events = DeviceEvents(self.boards, self._book, self.known_boards, loop_time, wall_clock)
         self.workloads = DeviceWorkloads(self.boards, self._book, self.events, loop_time)
         self.talks = Talks(self.boards, self._talkers, runs)
-        self.care = Care(self.boards, self._lenders, lambda: self.events.fleet_changed())
+        fences = {section.name: Fence(loans, section.name) for section in configuration.devices}
+        self.care = Care(self.boards, self._lenders, fences, lambda: self.events.fleet_changed())
         for section in configuration.devices:
             self._add(section, configuration.class_of(section), runs, logs, checkpoints, gateway_id)
 
@@ -89,6 +92,7 @@ class Fleet:
             for opener in self._openers:
                 if isinstance(opener, RunningOpener):
                     tasks.start_soon(opener.run)
+            await tasks.start(self.care.respect_loans)
             for device in self._devices:
                 tasks.start_soon(device.run)
 
@@ -194,7 +198,7 @@ class Fleet:
         self._openers.append(opener)
         self._devices.append(device)
         self._lenders[section.name] = self._talkers[section.name] = device
-        power = class_section.hooks.power
+        power = class_section.hooks.power or PowerSection()
         self.boards[section.name] = Board(
             name=section.name,
             class_name=class_section.name,
@@ -208,7 +212,9 @@ class Fleet:
             wanted_id=section.device_id,
             names_a_board=isinstance(opener, PortOpener) and opener.names_a_board,
             reset_hook=_hook(class_section.hooks.reset) or _line_reset(opener, device),
-            power_hook=_hook(power.cycle if power is not None else None),
+            power_hook=_hook(power.cycle),
+            power_on_hook=_hook(power.on),
+            power_off_hook=_hook(power.off),
         )
 
 

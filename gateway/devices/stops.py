@@ -133,7 +133,7 @@ class Stops:
                 await self._send_reboot(board)
             case Rung.RESET | Rung.POWER_CYCLE:
                 try:
-                    await run_board_hook(board, rung)
+                    await run_board_hook(board, rung.value, board.hooks[rung])
                 except HookFailed as error:
                     board.trouble = str(error)
                     _logger.warning("hook failed", extra={"device": board.name, "why": str(error)})

@@ -97,6 +97,7 @@ class DeviceWorkloads:
             devices=devices,
             connected=not absent,
             lent=bool(absent) and all(board.borrower for board in absent),
+            off=bool(absent) and all(board.is_off for board in absent),
             restarting=bool(absent) and all(board.is_restarting(now) for board in absent),
             connection_changes_at=min(changes, default=None),
         )
@@ -188,6 +189,8 @@ class DeviceWorkloads:
             raise StartRefused("DeviceDirty", f"device {board.name}: {board.dirt.why}")
         if board.borrower:
             raise StartRefused("DeviceLent", f"device {board.name} is lent to another program")
+        if board.is_off:
+            raise StartRefused("DeviceOff", f"device {board.name} is switched off")
         if not board.is_ready or board.inventory is None:
             reason = "DeviceRestarting" if board.is_restarting(anyio.current_time()) else "DeviceDisconnected"
             raise StartRefused(reason, f"device {board.name} is not connected: {board.told_problem or 'no session'}")

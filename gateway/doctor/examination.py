@@ -45,7 +45,8 @@ def _of_power(configuration: Configuration, ports: Mapping[str, Address]) -> Ite
     cycled = []
     for section in configuration.devices:
         power = configuration.class_of(section).hooks.power
-        if power is not None and any(BY_HUB in word for word in power.cycle.command):
+        hooks = () if power is None else (power.on, power.off, power.cycle)
+        if any(BY_HUB in word for hook in hooks if hook is not None for word in hook.command):
             cycled.append(section.name)
     if cycled:
         nodes = {device: port.path for device, port in ports.items() if port.path.startswith("/")}

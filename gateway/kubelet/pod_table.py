@@ -32,6 +32,7 @@ def pod_row(pod: Mapping[str, Any]) -> JsonObject:
         "status": status_word(pod),
         "message": _message(status),
         "restarts": sum(entry.get("restartCount", 0) for entry in statuses),
+        "lastRestartAt": _last_restart(statuses),
         "devices": _devices(metadata, statuses),
         "node": spec.get("nodeName", ""),
         "podIP": status.get("podIP", ""),
@@ -98,6 +99,12 @@ def _terminated_word(terminated: Mapping[str, Any]) -> str:
 def _state(entry: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
     found: Mapping[str, Any] | None = (entry.get("state") or {}).get(kind)
     return found
+
+
+def _last_restart(statuses: Sequence[Mapping[str, Any]]) -> str | None:
+    """When the newest attempt before a current one ended, as printPod takes it. RFC 3339 in UTC sorts as text."""
+    ends = [((entry.get("lastState") or {}).get("terminated") or {}).get("finishedAt") for entry in statuses]
+    return max((end for end in ends if end), default=None)
 
 
 def _message(status: Mapping[str, Any]) -> str:

@@ -161,7 +161,7 @@ def local_routes(
         return _json({"items": [dataclasses.asdict(port) for port in ports]})
 
     async def pod_list(request: Request, arguments: Sequence[str]) -> Answer:
-        return _json({"items": [pod_row(pod) for pod in pods.all()]})
+        return _json({"items": sorted(map(pod_row, pods.all()), key=lambda row: (row["namespace"], row["name"]))})
 
     async def event_list(request: Request, arguments: Sequence[str]) -> Answer:
         return _json({"items": list(events.events())})

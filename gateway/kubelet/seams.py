@@ -55,7 +55,7 @@ class DeviceRow:
     link: str
     """Where it is: `serial:/dev/ttyUSB0`, `simulated:seed=1`."""
     state: str
-    """One CamelCase word: Ready, Connecting, Disconnected, Dirty, Faulted."""
+    """One CamelCase word: Ready, Connecting, Disconnected, Lent, Off, Dirty, Faulted."""
     message: str = ""
     """Why it is not Ready; one line."""
     slots_used: int = 0
@@ -114,12 +114,12 @@ class DeviceCare(Protocol):
     """What a person at this machine does to a device."""
 
     def lend(self, device: str, borrower: str) -> AsyncIterator[bytes]:
-        """A line of JSON, `{"port": ...}`, or `{"error": ...}` at the end of it; then nothing, for as long as the device is lent: until
-        the iterator is closed. Raises nothing."""
+        """A line of JSON, `{"port": ..., "fence": ...}` with the file that the borrower locks, or `{"error": ...}` at the end of it; then
+        nothing, for as long as the device is lent: until the iterator is closed. Raises nothing."""
         ...
 
     async def do(self, device: str, what: str) -> None:
-        """`reset` or `power.cycle`. Raises CareRefused."""
+        """`reset`, or `power.on`, `power.off`, `power.cycle`. Raises CareRefused."""
         ...
 
 

@@ -16,10 +16,12 @@ from gateway.pods.view import PodView
 DISCONNECTED: Final = "DeviceDisconnected"
 RESTARTING: Final = "DeviceRestarting"
 LENT: Final = "DeviceLent"
+OFF: Final = "DeviceOff"
 _UNCONNECTED: Final = {
     DISCONNECTED: "no connection to device {}; what runs there goes on",
     RESTARTING: "device {} left the USB bus, as it does when it restarts",
     LENT: "device {} is lent to another program; what runs there goes on",
+    OFF: "device {} is switched off",
 }
 
 
@@ -27,7 +29,7 @@ def conditions_of(
     pod: PodView, status: JsonObject, *, has_sandbox: bool, has_initialized: bool, disconnected: Sequence[str], why_disconnected: str
 ) -> list[JsonObject]:
     """status holds everything but the conditions already; disconnected names the devices without a session, and why_disconnected
-    is DISCONNECTED, RESTARTING or LENT."""
+    is DISCONNECTED, RESTARTING, LENT or OFF."""
     ready_to_start = _condition("PodReadyToStartContainers", is_true=has_sandbox)
     initialized = _initialized(status, has_initialized)
     containers_ready = _containers_ready(status, disconnected, why_disconnected)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.pods.conditions import DISCONNECTED, LENT
+from gateway.pods.conditions import DISCONNECTED, LENT, OFF
 from gateway.pods.containers import CRASH_LOOP
 from gateway.pods.fields import unknown_fields
 from gateway.pods.memory import PodMemory
@@ -68,5 +68,7 @@ class Notices:
             self._sink.event(pod.object, NORMAL, "DeviceConnected", f"Device {devices} is connected again")
         elif observed.lent:
             self._sink.event(pod.object, NORMAL, LENT, f"Device {devices} is lent to another program; what runs there goes on")
+        elif observed.off:
+            self._sink.event(pod.object, NORMAL, OFF, f"Device {devices} is switched off")
         else:
             self._sink.event(pod.object, WARNING, DISCONNECTED, f"No connection to device {devices}; what runs there goes on")

@@ -75,6 +75,8 @@ class PodObservation:
     """Loop time at which one of the two will be different, if no device comes back before."""
     lent: bool = False
     """Not connected, because another program of a person has the port of each device that is absent."""
+    off: bool = False
+    """Not connected, because a person has switched each device off that is absent."""
 
 
 class StartRefused(Exception):

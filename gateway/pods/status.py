@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from gateway.pods.conditions import DISCONNECTED, LENT, RESTARTING, conditions_of, keep_transition_times
+from gateway.pods.conditions import DISCONNECTED, LENT, OFF, RESTARTING, conditions_of, keep_transition_times
 from gateway.pods.containers import ContainerStatuses
 from gateway.pods.memory import PodMemory
 from gateway.pods.node import NodeAddresses
@@ -63,7 +63,7 @@ def build_status(
         has_sandbox=is_alive or (bool(attempts) and not has_ended and not is_finished(desired, attempts, memory.replaced)),
         has_initialized=has_initialized,
         disconnected=_disconnected(observed, attempts, memory) if is_alive else (),
-        why_disconnected=LENT if observed.lent else DISCONNECTED if memory.is_lost else RESTARTING,
+        why_disconnected=LENT if observed.lent else OFF if observed.off else DISCONNECTED if memory.is_lost else RESTARTING,
     )
     keep_transition_times(status["conditions"], before, now_wall)
     return status

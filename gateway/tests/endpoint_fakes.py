@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import json
 import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -239,7 +240,8 @@ class FixedDevices:
 class FakeCare:
     """Lends board-a on /dev/ttyUSB0 and resets it; has nothing else."""
 
-    def __init__(self) -> None:
+    def __init__(self, fence: Path = Path("/dev/null")) -> None:
+        self.fence = fence
         self.lent: list[str] = []
         self.done: list[tuple[str, str]] = []
         self.is_free = anyio.Event()
@@ -251,7 +253,7 @@ class FakeCare:
             return
         self.lent.append(borrower)
         try:
-            yield b'{"port": "/dev/ttyUSB0"}\n'
+            yield json.dumps({"port": "/dev/ttyUSB0", "fence": str(self.fence)}).encode() + b"\n"
             await anyio.sleep_forever()
         finally:
             self.lent.remove(borrower)

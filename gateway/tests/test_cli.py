@@ -54,6 +54,7 @@ PORTS = [
     PortRow("1a86:7523 without a serial number", "/dev/ttyUSB4", {}),
     PortRow("303a:4001 Native board with serial 240ac4123456", "/dev/bus/usb/001/007", {"usbSerial": "240ac4123456"}, "usb"),
 ]
+LOOK = "see what there is: wirelet get pods"
 LOGS = {"wirelet://hello-main-1": b"one\xff\ntwo\n", "wirelet://two-b-1": b"from b\n"}
 
 
@@ -61,6 +62,7 @@ def pods() -> list[dict[str, Any]]:
     found = [pod("hello"), pod("two", "a", "b"), pod("far", namespace="lab")]
     for each in found:
         each["metadata"]["creationTimestamp"] = CREATED
+    found[2]["status"]["containerStatuses"][0] |= {"restartCount": 3, "lastState": {"terminated": {"finishedAt": CREATED}}}
     found[0]["metadata"]["annotations"] = {"wirelet.dev/assigned-device": "board-a"}
     return found
 
@@ -68,7 +70,8 @@ def pods() -> list[dict[str, Any]]:
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Path]:
     """A gateway's socket, served by a loop in a thread, so that the blocking client meets a real server."""
-    path = tmp_path / "wirelet.sock"
+    path, fence = tmp_path / "wirelet.sock", tmp_path / "fence"
+    fence.touch()
     ready, stop = threading.Event(), anyio.Event()
     loop: list[Callable[[], None]] = []
 
@@ -84,7 +87,7 @@ def gateway(tmp_path: Path) -> Iterator[Path]:
             "lastTimestamp": CREATED,
             "involvedObject": {"kind": "Pod", "name": "hello"},
         }
-        local = local_routes(listed, devices, FixedEvents([event]), FakeDeviceLogs({"board-a": b"boot text\n"}), FakeCare())
+        local = local_routes(listed, devices, FixedEvents([event]), FakeDeviceLogs({"board-a": b"boot text\n"}), FakeCare(fence))
         endpoint = Endpoint((*kubelet_routes(listed, FakeLogs(LOGS), FixedVitals(), FakeConversations()), *local))
         async with serving(HttpServer(endpoint, limits=Limits(linger_s=0.05)), await listen_unix(path)):
             ready.set()
@@ -161,7 +164,11 @@ def test_a_number_that_the_gateway_would_refuse_is_refused_at_once(
 
 @pytest.mark.parametrize("target", ["", "device/", "pod/"])
 def test_a_log_of_nothing_is_refused_in_words(wirelet: Run, target: str) -> None:
-    assert wirelet("logs", target) == (1, "", f"wirelet logs: {target!r} names neither a pod nor device/NAME\n")
+    assert wirelet("logs", target) == (
+        1,
+        "",
+        f"wirelet logs: {target!r} names neither a pod nor device/NAME; {LOOK}, wirelet get devices\n",
+    )
 
 
 def test_pods_as_a_table(wirelet: Run) -> None:
@@ -228,12 +235,11 @@ def test_the_configuration_that_is_offered_for_a_port_is_a_good_one(wirelet: Run
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (("get", "devices", "-o", "yaml"), "-o yaml is for devices --all"),
         (("get", "pods", "--all"), "--all is for devices, without a name"),
         (("get", "devices", "board-a", "--all"), "--all is for devices, without a name"),
     ],
 )
-def test_what_all_and_yaml_are_for(wirelet: Run, words: Sequence[str], why: str) -> None:
+def test_what_all_is_for(wirelet: Run, words: Sequence[str], why: str) -> None:
     assert wirelet(*words) == (2, "", f"wirelet get: {why}\n")
 
 
@@ -245,6 +251,11 @@ def test_events_as_a_table(wirelet: Run) -> None:
 def test_json_is_what_the_gateway_said(wirelet: Run) -> None:
     (row,) = json.loads(wirelet("get", "devices", "board-a", "-o", "json")[1])["items"]
     assert (row["name"], row["slots"]) == ("board-a", {"used": 1, "total": 4})
+
+
+def test_restarts_are_told_as_kubectl_does(wirelet: Run) -> None:
+    _, out, _ = wirelet("get", "pods", "-n", "lab")
+    assert out.splitlines()[1].startswith("far    1/1     Running   3 (2d2h ago)   ")
 
 
 def test_an_empty_list_is_no_error(wirelet: Run) -> None:
@@ -271,10 +282,10 @@ def test_logs_of_a_container_and_of_a_device(wirelet: Run) -> None:
         (["two"], 'wirelet logs: pod "two" has several containers; choose one with -c: a, b\n'),
         (["gone"], 'wirelet logs: no pod "gone" in namespace default; there are: hello, two\n'),
         (["gone", "-n", "empty"], 'wirelet logs: no pod "gone" in namespace empty; there are: none\n'),
-        (["hello", "-c", "x"], 'wirelet logs: container "x" not found in pod "hello"\n'),
-        (["hello", "-p"], 'wirelet logs: previous terminated container "main" in pod "hello" not found\n'),
-        (["device/board-z"], 'wirelet logs: no device "board-z"\n'),
-        (["a/../b", "-c", "c"], "wirelet logs: 404 page not found\n"),
+        (["hello", "-c", "x"], f'wirelet logs: container "x" not found in pod "hello"; {LOOK} -A -o wide\n'),
+        (["hello", "-p"], f'wirelet logs: previous terminated container "main" in pod "hello" not found; {LOOK} -A -o wide\n'),
+        (["device/board-z"], f'wirelet logs: no device "board-z"; {LOOK} -A -o wide\n'),
+        (["a/../b", "-c", "c"], f"wirelet logs: 404 page not found; {LOOK} -A -o wide\n"),
     ],
 )
 def test_a_log_that_cannot_be_had_is_one_line(wirelet: Run, words: Sequence[str], text: str) -> None:
@@ -372,7 +383,7 @@ def test_a_gateway_that_leaves_in_the_middle_is_told(tmp_path: Path) -> None:
                 peer.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\none\n\r\n")
             out, err = process.communicate(timeout=10)
     assert (process.returncode, out) == (1, b"one\n")
-    assert err == b"wirelet logs: the gateway left in the middle of the log; it has stopped or was restarted\n"
+    assert err == b"wirelet logs: the gateway left in the middle of the log; it has stopped or was restarted: ask again when it runs\n"
 
 
 def test_check_config_says_ok_or_one_line_for_each_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,6 +45,7 @@ class Bench:
             ledger=self.ledger,
             logs=self.logs,
             checkpoints=folder / "checkpoints",
+            loans=folder / "checkpoints",
             pod_changed=self._pod_changed,
             wall_clock=time.time,
         )

@@ -152,7 +152,9 @@ node: {name: pi}
 classes:
 - name: esp32
   keepalive: 250ms
-  hooks: {reset: {command: [curl, -u, "user:hunter2", "http://pdu"], deadline: 20s}, power: {cycle: {command: [relay, secret]}}}
+  hooks:
+    reset: {command: [curl, -u, "user:hunter2", "http://pdu"], deadline: 20s}
+    power: {on: {command: [relay, secret]}, off: {command: [relay, secret]}}
 devices: [{name: a, class: esp32, link: {serial: {path: /dev/ttyUSB0}}}]
 """
 
@@ -164,6 +166,11 @@ def test_the_published_configuration_is_a_configuration_without_the_arguments_of
     assert "secret" not in text
     hooks = document["classes"][0]["hooks"]
     assert (hooks["reset"]["command"], hooks["reset"]["deadline"]) == (["curl"], "20s")
+    assert hooks["power"] == {
+        "on": {"command": ["relay"], "deadline": "10s"},
+        "off": {"command": ["relay"], "deadline": "10s"},
+        "cycle": None,
+    }
     again = check(document)
     assert again.classes[0].keepalive == 0.25
     assert again.devices == parse(HOOKS).devices

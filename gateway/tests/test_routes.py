@@ -282,7 +282,7 @@ async def test_a_device_is_lent_until_the_client_leaves(tmp_path: Path) -> None:
     async with serving(HttpServer(Endpoint(routes), limits=ROOMY), await listen_unix(tmp_path / "wirelet.sock")) as path:
         async with await anyio.connect_unix(path) as client:
             await client.send(b"POST /wirelet/devices/board-a/lend?borrower=me%3A+flash HTTP/1.1\r\nhost: x\r\n\r\n")
-            assert b'{"port": "/dev/ttyUSB0"}\n' in await read_until(client, b"}\n")
+            assert b'{"port": "/dev/ttyUSB0", "fence": "/dev/null"}\n' in await read_until(client, b"}\n")
             assert care.lent == ["me: flash"]
         with anyio.fail_after(DEADLINE_S):
             await care.is_free.wait()

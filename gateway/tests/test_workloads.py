@@ -379,6 +379,19 @@ async def test_no_second_workload_beside_a_ghost(tmp_path: Path) -> None:
 # -- stopping
 
 
+async def test_a_stop_does_not_switch_a_board_on_that_a_person_switched_off(tmp_path: Path) -> None:
+    device, log = FakeDevice("dev"), tmp_path / "hooks"
+    async with desk(tmp_path, device, power_hook=Hook(("touch", str(log)), 600.0)) as table:
+        device.join()
+        await table.handled()
+        await table.start()
+        device.deaf_to |= {StopWorkload, Reboot}
+        table.boards["dev"].is_off = True
+        await table.stop(grace_s=1.0)
+        await table.until(lambda: table.boards["dev"].is_dirty)
+        assert not log.exists()
+
+
 async def test_a_ladder_of_a_board_that_ignores_everything_is_climbed_in_order(tmp_path: Path) -> None:
     device = FakeDevice("dev")
     log = tmp_path / "hooks"
