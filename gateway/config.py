@@ -138,6 +138,11 @@ class ClassSection(Section):
         return self
 
 
+class SideLinkSection(Section):
+    role: Literal["console", "debug"]
+    link: ConfiguredLink
+
+
 class DeviceSection(Section):
     name: Name
     class_: str = Field(alias="class")
@@ -145,6 +150,17 @@ class DeviceSection(Section):
     """Which board may answer, by its HELLO; `any`: whichever does. Without it the first one that did, where the link names a board."""
     link: ConfiguredLink
     """The key below it names the driver, which says what may stand there: transports.driver."""
+    links: tuple[SideLinkSection, ...] = ()
+    """Further ones of the board: a console that is recorded, a debug port that is lent."""
+
+    @model_validator(mode="after")
+    def _one_of_a_role(self) -> DeviceSection:
+        roles = [section.role for section in self.links]
+        told = "is the role of another link of this device, too"
+        repeated = [(("links", index, "role"), f"{role} {told}") for index, role in enumerate(roles) if role in roles[:index]]
+        if repeated:
+            raise Nested(repeated)
+        return self
 
 
 class Configuration(Section):
@@ -194,15 +210,18 @@ def _repeated(key: str, names: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _two_on_one_port(devices: tuple[DeviceSection, ...]) -> list[tuple[str, str]]:
-    seen: dict[str, int] = {}
-    problems = []
+    links = [(f"devices[{index}]", device.link) for index, device in enumerate(devices)]
     for index, device in enumerate(devices):
-        port = device.link.port
+        links += [(f"devices[{index}].links[{number}]", side.link) for number, side in enumerate(device.links)]
+    seen: dict[str, str] = {}
+    problems = []
+    for where, link in links:
+        port = link.port
         if port is None:
             continue
         if port in seen:
-            problems.append((f"devices[{index}].link.{device.link.driver}", f"{port} is already the port of devices[{seen[port]}]"))
-        seen.setdefault(port, index)
+            problems.append((f"{where}.link.{link.driver}", f"{port} is already the port of {seen[port]}"))
+        seen.setdefault(port, where)
     return problems
 
 

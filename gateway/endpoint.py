@@ -10,7 +10,7 @@ import anyio
 
 from gateway.devices import care, unused_ports
 from gateway.devices.fleet import Fleet
-from gateway.kubelet.seams import CareRefused, DeviceRow, LogsUnavailable, PortRow, PortsUnknown
+from gateway.kubelet.seams import CareRefused, DeviceRow, LogsUnavailable, PortRow, PortsUnknown, SideLinkRow
 from gateway.logs.clock import Clock
 from gateway.logs.reader import LogOptions, read
 from gateway.logs.store import AttemptKey, DeviceKey, LogStore
@@ -42,6 +42,11 @@ class DeviceRows:
                 device_id=known.device_id if (known := self._fleet.known_boards.boards.get(board.name)) is not None else "",
                 port=known.port if known is not None else "",
                 typists=tuple(board.typists.values()),
+                links=tuple(
+                    SideLinkRow(role, side.opener.name, side.message)
+                    for (name, role), side in self._fleet.side_links.items()
+                    if name == board.name
+                ),
             )
             for board in self._fleet.boards.values()
         ]
@@ -59,10 +64,11 @@ class DeviceDesk:
     def __init__(self, fleet: Fleet) -> None:
         self._care = fleet.care
 
-    async def lend(self, device: str, borrower: str) -> AsyncIterator[bytes]:
+    async def lend(self, device: str, borrower: str, link: str) -> AsyncIterator[bytes]:
+        lent = self._care.lend_side_link(device, link, borrower) if link else self._care.lend(device, borrower)
         try:
-            async with self._care.lend(device, borrower) as address:
-                yield json.dumps({"port": address, "fence": str(self._care.fence_of(device))}).encode() + b"\n"
+            async with lent as address:
+                yield json.dumps({"port": address, "fence": str(self._care.fence_of(device, link))}).encode() + b"\n"
                 await anyio.sleep_forever()
         except care.CareRefused as refused:
             yield json.dumps({"error": str(refused)}).encode() + b"\n"
@@ -128,7 +134,8 @@ class BoardLogs:
         self._clock = clock
 
     async def open(self, device: str, options: LogOptions) -> AsyncIterator[bytes]:
-        if device not in self._fleet.boards:
-            known = ", ".join(self._fleet.boards) or "none"
+        consoles = [f"{name}/{role}" for name, role in self._fleet.side_links if role == "console"]
+        if device not in (*self._fleet.boards, *consoles):
+            known = ", ".join((*self._fleet.boards, *consoles)) or "none"
             raise LogsUnavailable(404, f'there is no device "{device}"; there are: {known}')
         return read(self._store, DeviceKey(device), options, clock=self._clock)

@@ -28,6 +28,11 @@ class ConsoleDriver:
         return ConsoleProtocol(checkpoint, profile=profile, marks=options.marks, rng=session.rng)
 
 
+def recording_protocol(checkpoint: Checkpoint | None, rng: random.Random) -> DeviceProtocol:
+    """A console that nothing ever runs on: what it says is told, and nothing is understood or sent."""
+    return ConsoleProtocol(checkpoint, profile=RawProfile(), marks=ConsoleOptions().marks, rng=rng)
+
+
 def make_profile(options: ConsoleOptions, state: str, rng: random.Random) -> Profile:
     """state is that of an earlier process. Raises BadOption when the file of a secret has changed for the worse."""
     match options.profile:

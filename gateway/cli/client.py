@@ -97,9 +97,9 @@ class Client:
             answer.read()
 
     @contextmanager
-    def lent(self, device: str, borrower: str) -> Iterator[Loan]:
-        """Nobody else uses the device's port inside. Raises GatewayRefused."""
-        query = urlencode({"borrower": borrower})
+    def lent(self, device: str, borrower: str, link: str = "") -> Iterator[Loan]:
+        """Nobody else uses the device's port inside, or that of its further link. Raises GatewayRefused."""
+        query = urlencode({"borrower": borrower, "link": link})
         with self._answer(f"/wirelet/devices/{quote(device, safe='')}/lend?{query}", None, "POST") as answer:
             told = json.loads(answer.readline() or "{}")
             if "port" not in told:

@@ -46,6 +46,7 @@ _DEVICES: Final[list[Column]] = [
 _DEVICES_WIDE: Final[list[Column]] = [
     ("DEVICE-ID", lambda row, now: row["deviceId"] or "-"),
     ("PORT", lambda row, now: row["port"] or "-"),
+    ("LINKS", lambda row, now: ", ".join(_side_link(side) for side in row["links"]) or "-"),
     ("TYPING", lambda row, now: ", ".join(row["typists"]) or "-"),
     ("HAS", lambda row, now: ",".join(row["programs"]) or "-"),
     ("MESSAGE", lambda row, now: row["message"] or "-"),
@@ -200,3 +201,8 @@ def _object(reference: Row) -> str:
 
 def _place(arguments: argparse.Namespace, kind: str) -> str:
     return "" if kind == "devices" or arguments.all_namespaces else f" in namespace {arguments.namespace}"
+
+
+def _side_link(side: Row) -> str:
+    told = f"{side['role']}={side['link']}"
+    return f"{told} ({side['message']})" if side["message"] else told

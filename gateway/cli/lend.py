@@ -29,6 +29,7 @@ MAX_HOLDER_BYTES: Final = 512
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("device", metavar="DEVICE")
+    parser.add_argument("--link", metavar="ROLE", default="", help="not the device's own port but that of its console or debug link")
     parser.add_argument(
         "argv",
         metavar="-- PROGRAM",
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         with contextlib.ExitStack() as loan:
             with waiting(f"the gateway closes the port of {arguments.device}"):
-                lent = loan.enter_context(Client(socket_path(arguments.socket)).lent(arguments.device, borrower))
+                lent = loan.enter_context(Client(socket_path(arguments.socket)).lent(arguments.device, borrower, arguments.link))
             lock = loan.enter_context(_locked(lent.fence, borrower))
             return _run([word.replace(PORT, lent.port) for word in argv], arguments.device, lent.port, lock)
     except (ClientError, _StillHeld) as error:

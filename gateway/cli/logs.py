@@ -48,7 +48,7 @@ def _path(arguments: argparse.Namespace, client: Client) -> tuple[str, ...]:
             f"{arguments.target!r} names neither a pod nor device/NAME; see what there is: wirelet get pods, wirelet get devices"
         )
     if slash and kind in ("device", "devices", "dev"):
-        return ("wirelet", "deviceLogs", name)
+        return ("wirelet", "deviceLogs", *name.split("/", 1))  # device/NAME/console
     pod = name if slash and kind in ("pod", "pods", "po") else arguments.target
     container = arguments.container or only_container(client.items("pods"), arguments.namespace, pod)
     return ("containerLogs", arguments.namespace, pod, container)

@@ -18,6 +18,7 @@ from gateway.devices.board import Board, Hook, LineReset
 from gateway.devices.board_hooks import run_board_hook
 from gateway.devices.fences import Fence
 from gateway.devices.hooks import HookFailed
+from gateway.devices.side_links import SideLink
 from transports.errors import LinkError
 
 MAX_BORROWER_CHARS: Final = 120
@@ -59,9 +60,15 @@ class Care:
     """fleet_changed is called when a device was lent or came back."""
 
     def __init__(
-        self, boards: Mapping[str, Board], lenders: Mapping[str, Lender], fences: Mapping[str, Fence], fleet_changed: Callable[[], None]
+        self,
+        boards: Mapping[str, Board],
+        lenders: Mapping[str, Lender],
+        fences: Mapping[str, Fence],
+        side_links: Mapping[tuple[str, str], SideLink],
+        fleet_changed: Callable[[], None],
     ) -> None:
         self._fences = fences
+        self._side_links = side_links
         self._boards = boards
         self._lenders = lenders
         self._fleet_changed = fleet_changed
@@ -89,9 +96,23 @@ class Care:
         self._lenders[board.name].resume()
         self._told(board)
 
-    def fence_of(self, device: str) -> Path:
-        """The file that the lender of a device locks."""
-        return self._fences[device].path
+    def fence_of(self, device: str, role: str = "") -> Path:
+        """The file that the lender of a device, or of a further link of it, locks."""
+        return self._side_links[device, role].fence.path if role else self._fences[device].path
+
+    @asynccontextmanager
+    async def lend_side_link(self, device: str, role: str, borrower: str) -> AsyncIterator[str]:
+        """The address of that link's port, which is the borrower's until the end; the device goes on. Raises CareRefused."""
+        self._board(device)
+        side = self._side_links.get((device, role))
+        if side is None:
+            roles = ", ".join(each for name, each in self._side_links if name == device) or "none"
+            raise CareRefused(f"{device} has no link {role}; there are besides its own: {roles}")
+        try:
+            async with side.lent(_shown(borrower)) as address:
+                yield address
+        except LinkError as error:
+            raise CareRefused(str(error)) from error
 
     @asynccontextmanager
     async def lend(self, device: str, borrower: str) -> AsyncIterator[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import anyio
 
 from gateway import drivers
-from gateway.config import ClassSection, Configuration, DeviceSection, HookSection, PowerSection
+from gateway.config import ClassSection, Configuration, DeviceSection, HookSection, PowerSection, SideLinkSection
 from gateway.devices.board import MOMENT_S, Board, Hook, LineReset
 from gateway.devices.care import Care, Lender
 from gateway.devices.events import DeviceEvents
@@ -25,6 +25,7 @@ from gateway.devices.output import DeviceOutput
 from gateway.devices.port_addresses import Address, addresses_of
 from gateway.devices.runbook import RunBook
 from gateway.devices.runs import Runs, is_live
+from gateway.devices.side_links import Recorder, SideLink
 from gateway.devices.stats import refresh_stats
 from gateway.devices.talks import Talker, Talks
 from gateway.devices.unused_ports import UnusedPorts
@@ -60,7 +61,9 @@ class Fleet:
         self._loop_time = loop_time
         self.ports = PortMonitor()
         self._openers: list[LinkOpener] = []
-        self.unused_ports = UnusedPorts(self.ports, self._openers)
+        self._all_openers: list[LinkOpener] = []
+        """Those of side links, too."""
+        self.unused_ports = UnusedPorts(self.ports, self._all_openers)
         self._devices: list[Device] = []
         self._lenders: dict[str, Lender] = {}
         self._talkers: dict[str, Talker] = {}
@@ -78,10 +81,14 @@ class Fleet:
         self.events = DeviceEvents(self.boards, self._book, self.known_boards, loop_time, wall_clock)
         self.workloads = DeviceWorkloads(self.boards, self._book, self.events, loop_time)
         self.talks = Talks(self.boards, self._talkers, runs)
+        self.side_links: dict[tuple[str, str], SideLink] = {}
+        """(device, role) -> a further link of the device."""
         fences = {section.name: Fence(loans, section.name) for section in configuration.devices}
-        self.care = Care(self.boards, self._lenders, fences, lambda: self.events.fleet_changed())
+        self.care = Care(self.boards, self._lenders, fences, self.side_links, lambda: self.events.fleet_changed())
         for section in configuration.devices:
             self._add(section, configuration.class_of(section), runs, logs, checkpoints, gateway_id)
+            for side in section.links:
+                self._add_side_link(section.name, side, logs, checkpoints, loans)
 
     async def run(self) -> None:
         """Until cancelled: every supervisor, the drains and the stop ladders."""
@@ -89,12 +96,14 @@ class Fleet:
             tasks.start_soon(self.ports.run)
             tasks.start_soon(self.events.run)
             tasks.start_soon(self.workloads.run)
-            for opener in self._openers:
+            for opener in self._all_openers:
                 if isinstance(opener, RunningOpener):
                     tasks.start_soon(opener.run)
             await tasks.start(self.care.respect_loans)
             for device in self._devices:
                 tasks.start_soon(device.run)
+            for side in self.side_links.values():
+                tasks.start_soon(side.run)
 
     def close(self) -> None:
         """Unmap the checkpoints; call after run() has ended."""
@@ -196,6 +205,7 @@ class Fleet:
             read_pause_s=lambda: 0.0 if pausing is None or output.is_followed else pausing.read_pause_s,
         )
         self._openers.append(opener)
+        self._all_openers.append(opener)
         self._devices.append(device)
         self._lenders[section.name] = self._talkers[section.name] = device
         power = class_section.hooks.power or PowerSection()
@@ -216,6 +226,26 @@ class Fleet:
             power_on_hook=_hook(power.on),
             power_off_hook=_hook(power.off),
         )
+
+    def _add_side_link(self, device: str, section: SideLinkSection, logs: LogStore, checkpoints: Path, loans: Path) -> None:
+        name = f"{device}/{section.role}"
+        link, options = drivers.link(section.link.driver), section.link.options
+        facts = DeviceFacts(name=name, class_name="", slots=1, boot_modes=(), ports=self.ports, last_hub_port=None)
+        opener = link.opener(options, facts)
+        self._all_openers.append(opener)
+        console = self._recording(name, opener, logs, checkpoints) if section.role == "console" else None
+        self.side_links[device, section.role] = SideLink(device, section.role, opener, Fence(loans, name), console)
+
+    def _recording(self, name: str, opener: LinkOpener, logs: LogStore, checkpoints: Path) -> tuple[Device, Recorder]:
+        from transports.console_driver import recording_protocol  # few boards have such a link
+
+        checkpoint = CheckpointFile(checkpoint_path(checkpoints, name))
+        self._checkpoints.append(checkpoint)
+        output = DeviceOutput(name, logs, checkpoint, Runs([]))
+        recorder, saved = Recorder(output), output.saved()
+        protocol = recording_protocol(saved, random.Random(self._rng.getrandbits(64)))
+        rng = random.Random(self._rng.getrandbits(64))
+        return Device(name, opener, protocol, recorder, rng=rng, checkpoint=saved), recorder
 
 
 def _hook(section: HookSection | None) -> Hook | None:

@@ -168,13 +168,14 @@ def local_routes(
 
     async def device_log(request: Request, arguments: Sequence[str]) -> Answer:
         try:
-            return StreamReply(await device_logs.open(arguments[0], parse_log_options(request.query)))
+            return StreamReply(await device_logs.open("/".join(arguments), parse_log_options(request.query)))
         except LogsUnavailable as unavailable:
             raise RequestRefused(unavailable.status, unavailable.text) from unavailable
 
     async def lend(request: Request, arguments: Sequence[str]) -> Answer:
         (borrower,) = request.query.get("borrower", [])[:1] or ("somebody",)
-        return StreamReply(care.lend(arguments[0], borrower), JSON)
+        (link,) = request.query.get("link", [])[:1] or ("",)
+        return StreamReply(care.lend(arguments[0], borrower, link), JSON)
 
     async def do(request: Request, arguments: Sequence[str]) -> Answer:
         try:
@@ -191,6 +192,7 @@ def local_routes(
         Route("/wirelet/pods", pod_list),
         Route("/wirelet/events", event_list),
         Route("/wirelet/deviceLogs/{device}", device_log),
+        Route("/wirelet/deviceLogs/{device}/{role}", device_log),
     )
 
 
@@ -209,6 +211,7 @@ def device_row(row: DeviceRow) -> dict[str, Any]:
         "deviceId": row.device_id,
         "port": row.port,
         "typists": list(row.typists),
+        "links": [dataclasses.asdict(side) for side in row.links],
     }
 
 

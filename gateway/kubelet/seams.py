@@ -47,6 +47,17 @@ class DeviceLogs(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class SideLinkRow:
+    """A further link of a device."""
+
+    role: str
+    link: str
+    """Where it is, as for the device's own."""
+    message: str = ""
+    """Who has it now, or what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceRow:
     """One configured device, as people ask about it."""
 
@@ -72,6 +83,8 @@ class DeviceRow:
     """Where that is, or was, plugged in."""
     typists: tuple[str, ...] = ()
     """Who types to what runs on it, now."""
+    links: tuple[SideLinkRow, ...] = ()
+    """Besides its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +126,10 @@ class CareRefused(Exception):
 class DeviceCare(Protocol):
     """What a person at this machine does to a device."""
 
-    def lend(self, device: str, borrower: str) -> AsyncIterator[bytes]:
+    def lend(self, device: str, borrower: str, link: str) -> AsyncIterator[bytes]:
         """A line of JSON, `{"port": ..., "fence": ...}` with the file that the borrower locks, or `{"error": ...}` at the end of it; then
-        nothing, for as long as the device is lent: until the iterator is closed. Raises nothing."""
+        nothing, for as long as the port is lent: until the iterator is closed. link is the role of a further link,
+        or empty. Raises nothing."""
         ...
 
     async def do(self, device: str, what: str) -> None:

@@ -247,8 +247,8 @@ class FakeCare:
         self.is_free = anyio.Event()
         """A device was lent, and is not any more."""
 
-    async def lend(self, device: str, borrower: str) -> AsyncIterator[bytes]:
-        if device != "board-a":
+    async def lend(self, device: str, borrower: str, link: str) -> AsyncIterator[bytes]:
+        if device != "board-a" or link not in ("", "debug"):
             yield b'{"error": "there is no device"}\n'
             return
         self.lent.append(borrower)

@@ -195,6 +195,39 @@ def test_two_devices_cannot_have_one_port() -> None:
         parse(GOOD.replace("simulated: {seed: 1, accept: any}", "serial: {path: /dev/ttyUSB0}"))
 
 
+SIDES = """
+node: {name: x}
+classes: [{name: c}]
+devices:
+- name: board
+  class: c
+  link: {serial: {path: /dev/ttyUSB0}}
+  links:
+  - {role: console, link: {serial: {path: /dev/ttyUSB1, baud: 9600}}}
+  - {role: debug, link: {usb: {match: {usbSerial: A1}}}}
+"""
+
+
+def test_a_board_has_further_links_of_other_roles() -> None:
+    console, debug = parse(SIDES).devices[0].links
+    assert (console.role, console.link.driver, console.link.options.baud) == ("console", "serial", 9600)
+    assert (debug.role, debug.link.driver) == ("debug", "usb")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("role: debug", "role: swd", r"devices\[0\].links\[1\].role: must be 'console' or 'debug', not 'swd'"),
+        ("role: debug", "role: console", r"devices\[0\].links\[1\].role: console is the role of another link of this device, too"),
+        ("ttyUSB1", "ttyUSB0", r"devices\[0\].links\[0\].link.serial: /dev/ttyUSB0 is already the port of devices\[0\]"),
+        ("baud: 9600", "baudrate: 9600", r"devices\[0\].links\[0\].link.serial.baudrate: unknown key"),
+    ],
+)
+def test_further_links_are_checked_as_the_first_one(old: str, new: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        parse(SIDES.replace(old, new))
+
+
 SHARED = """
 node: {name: x}
 classes: [{name: c, link: {serial: {baud: 921600}, simulated: {seed: 7}}}]

@@ -272,6 +272,7 @@ async def test_devices_as_the_command_line_sees_them(socket_path: str) -> None:
         "deviceId": "",
         "port": "",
         "typists": [],
+        "links": [],
     }
     assert (two["state"], two["message"], two["lastSeen"]) == ("Disconnected", "no such port", None)
 
