@@ -102,7 +102,10 @@ class AgentTalk:
 
     def ask(self, request: Request) -> Answered:
         request_id = self._core.request(request, time.monotonic())
-        found = lambda: next((e for e in self.events if isinstance(e, Answered) and e.request_id == request_id), None)  # noqa: E731
+
+        def found() -> Answered | None:
+            return next((event for event in self.events if isinstance(event, Answered) and event.request_id == request_id), None)
+
         answer: Answered = self.until(found, str(request))
         return answer
 

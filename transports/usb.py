@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final
 
@@ -131,8 +131,7 @@ class BulkPipe:
 
     def _lane(self, name: str, endpoint: Endpoint, at_once: int, timeout_ms: int, *, repeats: bool) -> Lane:
         transfers = [self._backend.transfer(endpoint.address, timeout_ms) for _ in range(at_once)]
-        clear_halt: Callable[[], object] = lambda: self._device.clear_halt(endpoint.address)  # noqa: E731
-        return Lane(name, transfers, clear_halt, repeats=repeats)
+        return Lane(name, transfers, lambda: self._device.clear_halt(endpoint.address), repeats=repeats)
 
     def _end(self, deadline: float) -> None:
         lanes = (self._out_of_host, self._into_host)

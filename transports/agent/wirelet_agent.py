@@ -1546,8 +1546,7 @@ class Server:
         key = self._selector.get_key(connection.sock)
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.unsent else 0)
         if key.events != events:
-            receive = lambda at: self._receive(connection, at)  # noqa: E731
-            self._selector.modify(connection.sock, events, receive)
+            self._selector.modify(connection.sock, events, lambda at: self._receive(connection, at))
 
     # -- output
 
