@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
         _allow_descriptors(2 * arguments.count + SPARE_DESCRIPTORS)
         anyio.run(_run, arguments)
     except OSError as exc:
-        return _fail(f"{exc.filename}: {exc.strerror}; choose another --link" if exc.filename else str(exc), 1)
+        where = exc.filename2 or exc.filename  # a link is made from a pty to the second
+        return _fail(f"{f'{where}: {exc.strerror}' if where else exc}; choose another --link", 1)
     return 0
 
 

@@ -1885,7 +1885,8 @@ def run(arguments: argparse.Namespace) -> int:
             raise PermissionError(errno.EPERM, "others may write there, or own it", directory)
         pump(attach(Settings(arguments.slots, arguments.log, version)))
     except OSError as error:
-        sys.stderr.write(f"wirelet-agent: {error.filename or arguments.directory}: {error.strerror or error}\n")
+        where, way = (f"{error.filename}: ", "; choose another --directory") if error.filename else ("", "")
+        sys.stderr.write(f"wirelet-agent: {where}{error.strerror or error}{way}\n")
     return 1
 
 
