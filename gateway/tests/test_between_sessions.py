@@ -98,7 +98,7 @@ async def test_an_intent_of_an_earlier_boot_is_not_sent_in_the_next(tmp_path: Pa
             await anyio.sleep(A_WHILE_S)
             device.list()
             device.tell_inventory()
-        assert (await table.exited()).reason == "ContainerStatusUnknown"
+        assert (await table.exited()).reason == "DeviceRebooted"
         assert count(device, StartWorkload) == 0
 
 
@@ -115,7 +115,7 @@ async def test_a_start_that_reaches_the_next_boot_is_ended_there(tmp_path: Path)
         device.join()
         await table.start()
         assert device.started == [(WID, 1)]
-        assert (await table.exited()).reason == "ContainerStatusUnknown"
+        assert (await table.exited()).reason == "DeviceRebooted"
         await table.until(lambda: device.runs == {})
 
 

@@ -155,7 +155,8 @@ async def test_a_run_that_a_reset_took_with_its_answer_never_starts_again(tmp_pa
         device.join()
         await table.handled()
         ended = await table.exited()
-        assert (ended.exit_code, ended.reason) == (137, "ContainerStatusUnknown")
+        assert (ended.exit_code, ended.reason) == (137, "DeviceRebooted")
+        assert ended.message == "the device restarted: power; it had not confirmed the start"
         await table.start()
         assert device.started == [(WID, 1)]
 
@@ -177,7 +178,7 @@ async def test_a_gateway_that_dies_between_start_and_answer_does_not_start_twice
     async with desk(tmp_path, device) as table:
         device.join()
         await table.handled()
-        assert (await table.exited()).reason == "ContainerStatusUnknown"
+        assert (await table.exited()).reason == "DeviceRebooted"
         assert device.started == [(WID, 1)]
 
 
