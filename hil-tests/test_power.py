@@ -7,13 +7,15 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import yaml
+from control_plane import ControlPlane
 from gateways import Gateway, device
+from lab import Lab, condition, container
 from workbench import Workbench
 
 EXAMPLES: Final = Path(__file__).resolve().parents[1] / "examples" / "power"
@@ -162,6 +164,35 @@ def test_a_gateway_that_is_restarted_knows_that_a_board_is_off(workbench: Workbe
     rig.wait(lambda: rig.pod["ready"] == 1 and rig.pod["restarts"] == 1, "the pod to run again")
     rig.gateway.restart()
     rig.wait(lambda: rig.state == "Ready" and rig.pod["ready"] == 1, "a gateway that does not think of it any more")
+
+
+@pytest.fixture
+def lab(control_plane: ControlPlane, workbench: Workbench, namespace: str) -> Iterator[Lab]:
+    made = Lab(control_plane, workbench, namespace)
+    yield made
+    made.close()
+    assert made.refused_requests() == []
+
+
+def test_the_cluster_is_told_that_a_board_is_off_over_a_restart_of_the_gateway(lab: Lab) -> None:
+    hooks = {"power": {switch: {"command": ["true"]} for switch in ("on", "off")}}
+    lab.set_up(classes=[{"name": lab.class_name, "slots": 4, "shared": True, "hooks": hooks}])
+    lab.run("counter", "counter", "--rate", "20")
+    before = lab.wait_for_ready("counter")
+    lab.gateway.cli("power", "board-0", "off")
+    assert condition(lab.wait_for_ready("counter", "False"), "Ready")["reason"] == "DeviceOff"
+    lab.boards.reset()  # its power is gone
+    lab.gateway.kill()
+    lab.gateway.start()
+    node = lab.wait_for_node(lambda node: "switched off" in condition(node, "DeviceProblem").get("message", ""))
+    assert node["status"]["allocatable"][lab.resource] == "0"
+    pod = lab.wait_for_ready("counter", "False")
+    assert condition(pod, "Ready")["reason"] == "DeviceOff"
+    assert (container(pod)["containerID"], container(pod)["restartCount"]) == (container(before)["containerID"], 0)
+
+    lab.gateway.cli("power", "board-0", "on")
+    after = lab.wait_for_pod("counter", lambda pod: container(pod).get("restartCount") == 1 and "running" in container(pod)["state"])
+    assert container(after)["lastState"]["terminated"]["reason"] == "DeviceRebooted"
 
 
 def test_a_board_is_not_off_for_ever_when_nothing_could_switch_it_on_any_more(workbench: Workbench, tmp_path: Path) -> None:
