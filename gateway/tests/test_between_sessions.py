@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from gateway.devices.identity import workload_id, workload_tag
-from gateway.pods.seams import AttemptState, StartRefused
-from gateway.tests.desk import OTHER, UID, WID, Desk, desk
+from gateway.pods.seams import AttemptState
+from gateway.tests.desk import OTHER, UID, WID, Desk, desk, refused
 from gateway.tests.fake_device import FakeDevice
 from gateway.tests.warped_time import WarpedLoop
 from transports.protocol import Reboot, Request, StartWorkload, StopWorkload, WorkloadState, WorkloadStatus
@@ -26,11 +26,6 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
 
 def count(device: FakeDevice, kind: type[Request]) -> int:
     return sum(isinstance(request, kind) for request in device.asked)
-
-
-async def refused(table: Desk) -> None:
-    with pytest.raises(StartRefused):
-        await table.start()
 
 
 async def lose_a_start(table: Desk, device: FakeDevice) -> None:
