@@ -7,13 +7,12 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import yaml
-from control_plane import ControlPlane
 from gateways import Gateway, device
 from lab import Lab, condition, container
 from workbench import Workbench
@@ -164,14 +163,6 @@ def test_a_gateway_that_is_restarted_knows_that_a_board_is_off(workbench: Workbe
     rig.wait(lambda: rig.pod["ready"] == 1 and rig.pod["restarts"] == 1, "the pod to run again")
     rig.gateway.restart()
     rig.wait(lambda: rig.state == "Ready" and rig.pod["ready"] == 1, "a gateway that does not think of it any more")
-
-
-@pytest.fixture
-def lab(control_plane: ControlPlane, workbench: Workbench, namespace: str) -> Iterator[Lab]:
-    made = Lab(control_plane, workbench, namespace)
-    yield made
-    made.close()
-    assert made.refused_requests() == []
 
 
 def test_the_cluster_is_told_that_a_board_is_off_over_a_restart_of_the_gateway(lab: Lab) -> None:

@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from counted import account
-from processes import Reaper
-from ssh_lab import SshLab
-from sshd import Sshd
+from ssh_lab import COUNT, FOR_EVER, SshLab, assert_all, behind_sshd
 from workbench import Workbench
-
-COUNT = 'i=0; while [ $i -lt "$0" ]; do i=$((i+1)); echo $i; sleep 0.01; done'
-FOR_EVER = "100000000"
 
 
 @pytest.fixture
-def lab(tmp_path: Path, workbench: Workbench, need: Callable[[str], None]) -> Iterator[SshLab]:
-    need("sshd")
-    with contextlib.closing(Reaper()) as reaper:
-        sshd = Sshd(tmp_path / "sshd", reaper)
-        sshd.start()
-        made = SshLab(tmp_path, workbench, sshd)
-        yield made
-        made.close()
-        sshd.stop()
-
-
-def assert_all(lines: list[str], least: int) -> None:
-    told = account(lines)
-    assert told.missing == 0
-    assert told.last == told.delivered >= least
+def lab(tmp_path: Path, workbench: Workbench) -> Iterator[SshLab]:
+    with behind_sshd(SshLab, tmp_path, workbench) as lab:
+        yield lab
 
 
 def test_a_pod_is_a_command_with_its_words_and_its_environment(lab: SshLab) -> None:
