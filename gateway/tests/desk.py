@@ -168,3 +168,17 @@ def asked(device: FakeDevice, kind: type[Request]) -> list[tuple[int, int]]:
 async def refused(table: Desk) -> None:
     with pytest.raises(StartRefused):
         await table.start()
+
+
+async def lose_a_start(table: Desk, device: FakeDevice) -> None:
+    """START goes out, does not arrive, and the session is lost: an intent is left."""
+    device.held.add(StartWorkload)
+    device.deaf_to.add(StartWorkload)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(refused, table)
+        await table.until(lambda: bool(device.asked))
+        device.lose()
+    device.held.clear()
+    device.deaf_to.clear()
+    device.asked.clear()
+    assert table.state() is AttemptState.INTENDED

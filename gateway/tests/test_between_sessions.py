@@ -9,7 +9,7 @@ import pytest
 
 from gateway.devices.identity import workload_id, workload_tag
 from gateway.pods.seams import AttemptState
-from gateway.tests.desk import OTHER, UID, WID, Desk, desk, refused
+from gateway.tests.desk import OTHER, UID, WID, desk, lose_a_start, refused
 from gateway.tests.fake_device import FakeDevice
 from gateway.tests.warped_time import WarpedLoop
 from transports.protocol import Reboot, Request, StartWorkload, StopWorkload, WorkloadState, WorkloadStatus
@@ -26,20 +26,6 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
 
 def count(device: FakeDevice, kind: type[Request]) -> int:
     return sum(isinstance(request, kind) for request in device.asked)
-
-
-async def lose_a_start(table: Desk, device: FakeDevice) -> None:
-    """START goes out, does not arrive, and the session is lost: an intent is left."""
-    device.held.add(StartWorkload)
-    device.deaf_to.add(StartWorkload)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(refused, table)
-        await table.until(lambda: bool(device.asked))
-        device.lose()
-    device.held.clear()
-    device.deaf_to.clear()
-    device.asked.clear()
-    assert table.state() is AttemptState.INTENDED
 
 
 async def test_nothing_is_intended_nor_stopped_before_list(tmp_path: Path) -> None:

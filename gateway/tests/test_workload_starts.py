@@ -10,7 +10,7 @@ import pytest
 from gateway.devices.ledger import Ledger
 from gateway.logs.store import AttemptKey
 from gateway.pods.seams import AttemptState, StartRefused
-from gateway.tests.desk import UID, WID, asked, desk, refused
+from gateway.tests.desk import UID, WID, asked, desk, lose_a_start, refused
 from gateway.tests.fake_device import BUSY, FakeDevice
 from gateway.tests.warped_time import WarpedLoop
 from transports.errors import DeviceError
@@ -170,14 +170,7 @@ async def test_a_start_that_the_device_never_got_is_sent_again_in_the_same_boot(
     async with desk(tmp_path, device) as table:
         device.join()
         await table.handled()
-        device.held.add(StartWorkload)
-        device.deaf_to.add(StartWorkload)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(refused, table)
-            await table.until(lambda: bool(device.asked))
-            device.lose()
-        device.held.clear()
-        device.deaf_to.clear()
+        await lose_a_start(table, device)
         device.join()
         await table.handled()
         assert table.state() is AttemptState.INTENDED

@@ -10,7 +10,7 @@ import pytest
 from gateway.devices.board import Hook, LineReset
 from gateway.devices.ladder import STEP_DEADLINE_S
 from gateway.pods.seams import AttemptState
-from gateway.tests.desk import OTHER, UID, WID, asked, desk, refused
+from gateway.tests.desk import OTHER, UID, WID, asked, desk, lose_a_start
 from gateway.tests.fake_device import REQUEST_DEADLINE_S, FakeDevice
 from gateway.tests.warped_time import WarpedLoop
 from transports.errors import LinkError
@@ -217,12 +217,7 @@ async def test_an_intent_that_never_reached_its_device_ends_with_the_stop(tmp_pa
     async with desk(tmp_path, device) as table:
         device.join()
         await table.handled()
-        device.held.add(StartWorkload)
-        device.deaf_to.add(StartWorkload)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(refused, table)
-            await table.until(lambda: bool(device.asked))
-            device.lose()
+        await lose_a_start(table, device)
         device.join()
         await table.handled()
         await table.stop()
