@@ -94,15 +94,14 @@ class SshLab:
             time.sleep(LOOK_S)
         return value
 
+    def container_state(self, name: str) -> dict[str, Any]:
+        """Of its container; nothing before it has one."""
+        statuses = (self.pod(name) or {}).get("status", {}).get("containerStatuses") or [{}]
+        return dict(statuses[0].get("state", {}))
+
     def wait_for_end(self, name: str) -> dict[str, Any]:
         """The terminated state of its container."""
-
-        def ended() -> Any:
-            pod = self.pod(name)
-            statuses = (pod or {}).get("status", {}).get("containerStatuses") or [{}]
-            return statuses[0].get("state", {}).get("terminated")
-
-        return dict(self.wait(ended, f"the end of {name}"))
+        return dict(self.wait(lambda: self.container_state(name).get("terminated"), f"the end of {name}"))
 
 
 Lab = TypeVar("Lab", bound=SshLab)
