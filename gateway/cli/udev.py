@@ -37,8 +37,12 @@ def run(arguments: argparse.Namespace) -> int:
     except UdevError as error:
         print(f"wirelet udev {action}: {error}", file=sys.stderr)
     except OSError as error:
-        print(f"wirelet udev {action}: {error.filename or root}: {error.strerror}; run it as one who may write there", file=sys.stderr)
+        print(f"wirelet udev {action}: {error.filename or root}: {error.strerror}; {_way(error)}", file=sys.stderr)
     return 1
+
+
+def _way(error: OSError) -> str:
+    return "run it as root" if isinstance(error, PermissionError) else "mend that, and try again"
 
 
 def _install(root: Path) -> int:
