@@ -153,7 +153,7 @@ def test_a_gateway_that_is_restarted_knows_that_a_board_is_off(workbench: Workbe
     for end in (rig.gateway.stop, rig.gateway.kill):
         end()
         rig.gateway.start()
-        assert rig.state == "Off"
+        rig.wait(lambda: rig.state == "Off", "the next gateway to know of it")
         rig.wait(lambda: "DeviceOff" in rig.events() and rig.pod["ready"] == 0, "the pod to be told")
         assert (rig.pod["status"], rig.pod["restarts"]) == ("Running", 0)
         assert not rig.opened()
@@ -175,6 +175,7 @@ def test_the_cluster_is_told_that_a_board_is_off_over_a_restart_of_the_gateway(l
     lab.boards.reset()  # its power is gone
     lab.gateway.kill()
     lab.gateway.start()
+    lab.wait(lambda: json.loads(lab.gateway.cli("get", "devices", "-o", "json"))["items"][0]["state"] == "Off", "the next gateway to know")
     node = lab.wait_for_node(lambda node: "switched off" in condition(node, "DeviceProblem").get("message", ""))
     assert node["status"]["allocatable"][lab.resource] == "0"
     pod = lab.wait_for_ready("counter", "False")
