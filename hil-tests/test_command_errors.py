@@ -93,7 +93,21 @@ def test_a_wrong_line_is_exit_code_2_and_names_the_word(words: Sequence[str], to
     assert_one_line(ran(*words), 2, told)
 
 
-# -- a configuration
+# -- a configuration and folders
+
+
+def test_a_gateway_without_its_folders_or_a_configuration_says_which(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text(f"node: {{name: desk}}\nruntimeDirectory: /proc/none\nstateDirectory: {tmp_path}/state\n")
+    for words, told in (
+        (["--manifests", f"{tmp_path}/none"], f"there is no folder {tmp_path}/none; make it, or name another with --manifests"),
+        (["--manifests", str(tmp_path)], "node: is required; a configuration is named with --config"),
+        (
+            ["--manifests", str(tmp_path), "--config", f"{tmp_path}/gateway.yaml"],
+            "runtimeDirectory: cannot use /proc/none: No such file or directory; choose another directory",
+        ),
+    ):
+        assert_one_line(ran("run", "--standalone", *words), 1, f"wirelet run: {told}")
+
 
 READS: Final = {"run": ["run", "--config"], "doctor": ["doctor", "--config"], "check-config": ["check-config"]}
 FILES: Final[Mapping[str, tuple[Callable[[Path], object], str]]] = {
@@ -206,9 +220,9 @@ UNKNOWN: Final = [
     (["logs", "hello", "-p"], 'wirelet logs: previous terminated container "main" in pod "hello" not found; see what there is: .*'),
     (["logs", "device/board-z"], 'wirelet logs: there is no device "board-z"; there are: board; see what there is: .*'),
     (["attach", "gone"], 'wirelet attach: no pod "gone" in namespace default; there are: hello'),
-    (["attach", "hello", "-c", "x"], 'wirelet attach: container "x" not found in pod "hello".*'),
+    (["attach", "hello", "-c", "x"], 'wirelet attach: container "x" not found in pod "hello"; see what there is: .*'),
     (["exec", "gone", "--", "true"], 'wirelet exec: no pod "gone" in namespace default; there are: hello'),
-    (["exec", "-c", "x", "hello", "--", "true"], 'wirelet exec: container "x" not found in pod "hello".*'),
+    (["exec", "-c", "x", "hello", "--", "true"], 'wirelet exec: container "x" not found in pod "hello"; see what there is: .*'),
     (["lend", "board-z", "--", "true"], 'wirelet lend: there is no device "board-z"; there are: board'),
     (["lend", "--link", "debug", "board", "--", "true"], "wirelet lend: board has no link debug; there are besides its own: none"),
     (["reset", "board-z"], 'wirelet reset: there is no device "board-z"; there are: board'),

@@ -17,6 +17,8 @@ from urllib.parse import quote, urlencode
 TIMEOUT_S: Final = 30.0
 """For answers that are whole. A followed log may be silent for ever."""
 PIECE_BYTES: Final = 65536
+SEE: Final = "see what there is: wirelet get pods -A -o wide"
+"""The next step of whoever has asked for what is not there."""
 _LEFT: Final = "the gateway left in the middle of the {what}; it has stopped or was restarted: ask again when it runs"
 
 

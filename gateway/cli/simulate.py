@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0 after a signal, 1 when a port cannot be made, 2 for a wrong command line."""
     if arguments.count > 1 and "%d" not in arguments.link:
-        return _fail(f"--link {arguments.link} needs a %d for --count {arguments.count}", 2)
+        return _fail(f"--link {arguments.link} needs a %d for --count {arguments.count}: --link {arguments.link}-%d", 2)
     import anyio  # what follows is loaded only here, so that the other commands start quickly
 
     try:
