@@ -35,10 +35,10 @@ COMMANDS: Final = {
     "completion": ("gateway.cli.completion", "print a script with which the shell completes commands and names"),
 }
 _NEEDS_TRANSPORTS: Final = ("run", "simulate", "agent", "check-config")
+_GATEWAY: Final = "run"
+"""It writes nothing to standard output: what it cannot write, or to whom, is no matter of a reader that left."""
 EXIT_INTERRUPTED: Final = 130
 """128 + SIGINT, as a shell would say it."""
-
-
 _NOT_WRITTEN: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """A full disk, a full quota, a file that may not grow, a terminal that went."""
 
@@ -67,12 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except* KeyboardInterrupt:
         code = EXIT_INTERRUPTED
     except* BrokenPipeError:
-        # The reader (`| head`) has what it wanted.
-        _drop_output()
+        if words[:1] == [_GATEWAY]:
+            raise
+        _drop_output()  # the reader (`| head`) has what it wanted
         code = 0
     except* OSError as group:
         error = _first(group)
-        if error.errno not in _NOT_WRITTEN or error.filename is not None:
+        if words[:1] == [_GATEWAY] or error.errno not in _NOT_WRITTEN or error.filename is not None:
             raise
         _drop_output()
         code = 1
@@ -108,7 +109,7 @@ def _open_closed_streams() -> None:
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             os.dup2(os.open(os.devnull, os.O_RDWR), number)
-            setattr(sys, name, os.fdopen(number, "r+" if number else "r", closefd=False))
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 def _drop_output() -> None:
