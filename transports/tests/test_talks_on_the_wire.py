@@ -83,7 +83,7 @@ def test_whoever_reads_slowly_holds_up_one_output_and_nothing_else() -> None:
         rig.run(0.1)
     sent = RECEIVE_BYTES + TALKING.talk_bytes
     assert talk.room_bytes() == 0
-    held = sum(len(channel.inlet) for channel in rig.gateway.core.talk_channels()._open.values())  # type: ignore[union-attr]  # noqa: SLF001 - memory is what is asked
+    held = sum(len(channel.inlet) for channel in rig.gateway.core.talk_channels()._open.values())  # type: ignore[union-attr]
     assert held == RECEIVE_BYTES
     again = [f for f in rig.frames_to_gateway(DATA, talk.number) if f[5]]
     assert sum(len(frame[5]) for frame in again) == RECEIVE_BYTES  # and not again and again

@@ -19,7 +19,7 @@ from transports.protocol import Record, WorkloadStatus
 from transports.tests import reference_encoder
 from transports.tests.reference_encoder import FAMILIES, VECTORS
 from transports.tests.taken_apart import records_in
-from transports.wire import messages
+from transports.wire import conversation_messages, messages
 from transports.wire.datagrams import decode_dgram, encode_dgram
 from transports.wire.framing import Deframer, encode_frame
 from transports.wire.messages import Answer, Notification, Request, decode_control, encode_control
@@ -223,6 +223,11 @@ BODIES: dict[str, Codec] = {
     "CONDITION": (messages.Condition.from_map, messages.Condition.to_map),
     "ERROR": (messages.ErrorNote.from_map, messages.ErrorNote.to_map),
     "AWAY": (messages.Away.from_map, messages.Away.to_map),
+    "EXEC": (conversation_messages.Exec.from_map, conversation_messages.Exec.to_map),
+    "EXEC answer": (conversation_messages.CreditAnswer.from_map, conversation_messages.CreditAnswer.to_map),
+    "ATTACH": (conversation_messages.Attach.from_map, conversation_messages.Attach.to_map),
+    "WINCH": (conversation_messages.Winch.from_map, conversation_messages.Winch.to_map),
+    "CLOSE": (conversation_messages.Close.from_map, conversation_messages.Close.to_map),
 }
 
 
