@@ -20,6 +20,7 @@ import anyio.lowlevel
 from transports.alarm import Alarm
 from transports.backoff import Backoff
 from transports.bell import Bell
+from transports.conversing import ConversingProtocol
 from transports.errors import DeviceError, LinkError, LinkLost, LinkNotFound, LinkTimeout, SessionLost
 from transports.lending import Lending
 from transports.line_watch import LineWatch
@@ -61,6 +62,7 @@ from transports.protocol import (
     WorkloadStatus,
 )
 from transports.sink import DeviceSink
+from transports.talk import TalkCommand
 from transports.wire.numbers import Code
 
 _logger = logging.getLogger(__name__)
@@ -200,16 +202,50 @@ class Device:
             self._protocol.watch(is_watched=self._watchers > 0)
             self._touched()
 
+    @contextmanager
+    def typing(self, wid: int, gen: int) -> Iterator[None]:
+        """Somebody types to the run: requests of SendInput."""
+        try:
+            yield
+        finally:
+            if isinstance(self._protocol, ConversingProtocol):
+                self._protocol.typist_left(wid, gen)
+                self._touched()
+
     async def run_command(
-        self, argv: Sequence[str], env: Sequence[str], working_dir: str, terminal: tuple[str, TerminalSize] | None
+        self,
+        beside: tuple[int, int],
+        argv: Sequence[str],
+        env: Sequence[str],
+        working_dir: str,
+        terminal: tuple[str, TerminalSize] | None,
     ) -> Command:
-        """Run argv beside the device's workloads; the caller closes it. Raises DeviceError where no device of the kind can, LinkError, and
-        LocalProtocolError for what cannot be said."""
+        """Run argv beside the workload (wid, gen), which says no more than env and working_dir to a device that knows them; the caller
+        closes it. Raises DeviceError where no device of the kind can, LinkError, SessionLost, and LocalProtocolError for what cannot be said.
+        """
+        if isinstance(self._protocol, ConversingProtocol):
+            return await self._converse(self._protocol, beside, argv, terminal)
         if not isinstance(self._protocol, CommandProtocol):
             raise DeviceError(Code.UNSUPPORTED, "nothing but its workloads runs on this kind of device")
         if self._commanding is None:
             raise self._link_error or DeviceError(Code.UNSUPPORTED, f"{self._opener.name}: this kind of link runs no commands")
         return await self._commanding.run(self._protocol.command_line(argv, env, working_dir), terminal)
+
+    async def _converse(
+        self, protocol: ConversingProtocol, beside: tuple[int, int], argv: Sequence[str], terminal: tuple[str, TerminalSize] | None
+    ) -> TalkCommand:
+        size = None if terminal is None else terminal[1]
+        command = TalkCommand(
+            self.name, lambda moved: protocol.begin_command(beside, argv, size, moved, self._clock()), self._touched_by_talk
+        )
+        self._touched_by_talk()
+        await command.begun(self._request_deadline_s)
+        return command
+
+    def _touched_by_talk(self) -> None:
+        if self._direct is not None:
+            self._direct.end_rest()
+        self._touched()
 
     async def rest(self, why: str) -> None:
         """End the session and leave the port alone until resume(). Raises LinkError when the port is lent, or is not closed in time."""

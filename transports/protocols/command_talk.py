@@ -64,9 +64,7 @@ class CommandTalk:
         return self._end if self._has_all else None
 
     def write(self, data: bytes) -> int:
-        if self._error is not None:
-            raise self._error
-        if self._channel is None or self._end is not None or self._is_input_ended:
+        if self._channel is None or self._end is not None or self._error is not None or self._is_input_ended:
             return len(data)
         return self._channel.write(data)
 

@@ -1,8 +1,8 @@
 """Conversations in the model: commands and typed input on the device, people at the gateway, and the laws that hold between them.
 
-Laws: what a command reads is what was written to it, in order and once, up to where its session ended; what a person reads is the same of
-its outputs, and all of it before an exit code; every command ends with a code or a known reason; typed input that was answered has reached the
-run, in order and once.
+Laws: what a command reads is what was written to it, in order and once, up to where its session ended; what a person reads is
+the same of its outputs, and all of it before an exit code; every command ends with a code or a known reason; typed input that was
+answered has reached the run, in order and once.
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ class Person:
         except SessionLost:
             self.reason = "session"
         except DeviceError as error:
-            assert error.code in (Code.BUSY, Code.BAD_STATE), error
+            if error.code not in (Code.BUSY, Code.BAD_STATE):
+                raise
             self.reason = "refused"
 
     def _say(self, rng: random.Random) -> None:

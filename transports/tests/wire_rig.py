@@ -228,7 +228,7 @@ class Rig:
             if deadline is not None and deadline <= self.now:
                 core.handle_deadline(self.now)
 
-    def until(self, holds: Callable[[], bool], limit_s: float = 30.0) -> float:
+    def until(self, holds: Callable[[], object], limit_s: float = 30.0) -> float:
         """Run until it holds; returns how long that took. Fails when it does not within limit_s."""
         start = self.now
         while True:

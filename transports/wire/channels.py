@@ -113,6 +113,10 @@ class Channels:
         """Idempotent. What is under way is forgotten."""
         self._open.pop(number, None)
 
+    def unread_bytes(self) -> int:
+        """What the readers cost in memory."""
+        return sum(len(channel.inlet) for channel in self._open.values())
+
     # -- frames in; those of a channel that is not open are dropped
 
     def receive(self, number: int, off32: int, payload: bytes, now: float) -> None:
