@@ -220,8 +220,9 @@ class Device:
         working_dir: str,
         terminal: tuple[str, TerminalSize] | None,
     ) -> Command:
-        """Run argv beside the workload (wid, gen), which says no more than env and working_dir to a device that knows them; the caller
-        closes it. Raises DeviceError where no device of the kind can, LinkError, SessionLost, and LocalProtocolError for what cannot be said.
+        """Run argv beside the workload (wid, gen), with its env and working_dir for a device that does not know them; the caller closes it.
+
+        Raises DeviceError where the device cannot, LinkError, SessionLost, and LocalProtocolError for what cannot be said.
         """
         if isinstance(self._protocol, ConversingProtocol):
             return await self._converse(self._protocol, beside, argv, terminal)

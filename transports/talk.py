@@ -1,4 +1,4 @@
-"""A command that a protocol core runs beside its device's workloads, as people's tasks use it: transports.link.Command over a CoreCommand."""
+"""A command that a protocol core runs beside its device's workloads, as tasks use it: transports.link.Command over a CoreCommand."""
 
 from __future__ import annotations
 
