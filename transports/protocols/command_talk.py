@@ -40,7 +40,7 @@ class CommandTalk:
         """The newest that is on its way, or there."""
         self._is_resizing = False
         self._seen: tuple[int, ...] = ()
-        """How much was there to read, and acknowledged, when moved was called last."""
+        """How much had come, and was acknowledged, when moved was called last."""
 
     def request(self, beside: tuple[int, int], argv: Sequence[str], terminal: TerminalSize | None, credit: int) -> Body:
         self._size = self._told_size = terminal
@@ -149,7 +149,7 @@ class CommandTalk:
         if self._end is not None and not self._has_all and all(inlet.has_all for inlet in self._outputs):
             self._has_all = True
             self._say_over()
-        seen = (*map(len, self._outputs), self._channel.outlet.una, self._end is not None, self._has_all)
+        seen = (*(inlet.received for inlet in self._outputs), self._channel.outlet.una, self._has_all)
         if seen != self._seen:
             self._seen = seen
             self._moved()

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from transports.errors import DeviceError, LocalProtocolError, SessionLost
-from transports.link import CommandEnd, TerminalSize
+from transports.link import CommandEnd, CommandOutput, TerminalSize
 from transports.protocol import Answered, Problem, RemoveWorkload, RequestLost
 from transports.protocols.conversations import MAX_TALKS, RECEIVE_BYTES, SEND_BYTES
 from transports.tests.talk_rig import RUN, TALKING, Reader, TalkRig, read, written
@@ -48,6 +48,17 @@ def test_a_command_has_input_two_outputs_and_an_exit_code() -> None:
     assert (method, body[1], body[2], body[9]) == (Method.EXEC, RUN[0], ["cat", "-v"], RUN[1])
     rig.until(lambda: talk.is_over)
     assert not rig.gateway.core.talk_channels()
+
+
+def test_everything_that_comes_is_told() -> None:
+    rig = TalkRig()
+    command, talk = rig.command()
+    for number in range(1, 4):
+        before = rig.moves
+        talk.write(b"as long as the one before")
+        rig.until(lambda: rig.moves > before)  # noqa: B023 - until is over before the next one
+        assert command.read() == CommandOutput(b"as long as the one before", False), number
+        assert command.read() is None
 
 
 def test_nothing_is_lost_twice_or_out_of_order_on_a_bad_cable() -> None:

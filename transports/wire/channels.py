@@ -50,6 +50,11 @@ class Inlet:
         return data
 
     @property
+    def received(self) -> int:
+        """How much ever came, as an offset."""
+        return self._stream.expected
+
+    @property
     def has_ended(self) -> bool:
         """All that will ever come was taken."""
         return self.has_all and not self._buffer
