@@ -85,8 +85,6 @@ def test_a_slow_line_carries_both_too(workbench: Workbench, tmp_path: Path, foll
         far_end = Path(__file__).parent / "board_on_a_cable.py"
         argv = [WIRELET[0], str(far_end), str(tmp_path / "board"), "--slots", "4", "--line-bytes-per-s", "11520"]
         board = workbench.process("board", argv)
-            "board", [WIRELET[0], str(far_end), str(tmp_path / "board"), "--slots", "4", "--line-bytes-per-s", "11520"]
-        )
         board.wait_for(lambda: "powered" in board.log_tail(), "the board")
         desk = BoardDesk(workbench, tmp_path, link=tmp_path / "host")
         desk.put("counter", "counter", "--rate", "100")
