@@ -236,14 +236,13 @@ class Device:
         self, protocol: ConversingProtocol, beside: tuple[int, int], argv: Sequence[str], terminal: tuple[str, TerminalSize] | None
     ) -> TalkCommand:
         size = None if terminal is None else terminal[1]
-        command = TalkCommand(
-            self.name, lambda moved: protocol.begin_command(beside, argv, size, moved, self._clock()), self._touched_by_talk
-        )
-        self._touched_by_talk()
+        command = TalkCommand(self.name, lambda moved: protocol.begin_command(beside, argv, size, moved, self._clock()), self._asked)
+        self._asked()
         await command.begun(self._request_deadline_s)
         return command
 
-    def _touched_by_talk(self) -> None:
+    def _asked(self) -> None:
+        """Somebody waits for the device."""
         if self._direct is not None:
             self._direct.end_rest()
         self._touched()
@@ -265,9 +264,7 @@ class Device:
         """
         request_id = self._protocol.request(request, self._clock())
         answer = self._waiting[request_id] = asyncio.get_running_loop().create_future()
-        if self._direct is not None:
-            self._direct.end_rest()
-        self._touched()
+        self._asked()
         outcome: Answered | RequestLost | None = None
         try:
             with anyio.move_on_after(self._request_deadline_s):

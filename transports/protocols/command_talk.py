@@ -94,8 +94,7 @@ class CommandTalk:
         if self._has_left or self._has_all or self._error is not None:
             return
         self._has_left = True
-        if self._channel is not None:
-            self._say_over()
+        self._say_over()
 
     def _say_over(self) -> None:
         """With the device's end known, the numbers are free."""
@@ -111,25 +110,27 @@ class CommandTalk:
             self._fail(DeviceError(answer.code, answer.text or f"the device answered with code {answer.code}"))
             self._line.free(self.numbers)
             return
-        channels = [self._line.open(number, 0) for number in self.numbers[1:]]
-        self._channel = self._line.open(self.numbers[0], CreditAnswer.from_map(answer.body).credit)
-        self._outputs = [self._channel.inlet, *(channel.inlet for channel in channels)]
+        credit = CreditAnswer.from_map(answer.body).credit
         if self._has_left:
-            self._say_over()
+            return
+        channels = [self._line.open(self.numbers[0], credit), *(self._line.open(number, 0) for number in self.numbers[1:])]
+        self._channel = channels[0]
+        self._outputs = [channel.inlet for channel in channels]
         self._moved()
 
     def closed(self, close: Close) -> None:
-        if self._channel is None:
+        if self._has_left:
+            if close.off is None or close.ch == self.numbers[0]:
+                self._line.free(self.numbers)
+        elif self._channel is None:
             raise RemoteProtocolError(f"CLOSE of channel {close.ch} before it was opened")
-        if close.off is None:
+        elif close.off is None:
             self._line.drop(self.numbers)
             self._line.free(self.numbers)
             self._fail(DeviceError(close.code, close.text or "the device ended the command"))
         elif close.ch == self.numbers[0]:
             self._end = CommandEnd(close.exit_code or 0, _signal_name(close.signal))
             self._outputs[0].end = close.off
-            if self._has_left:
-                self._line.free(self.numbers)
             self.look()
         else:
             self._outputs[1].end = close.off

@@ -61,21 +61,16 @@ class InputTalk:
         """What waits is not sent any more."""
         self._has_left = True
         self._end_all(Code.OK, "")
-        if self._channel is not None and not self._is_over:
-            self._say_over()
-
-    def _say_over(self) -> None:
-        self._line.drop(self.numbers)
-        self._line.tell(Close(self.numbers[0]))
+        if not self._is_over and self._refusal is None:
+            self._line.drop(self.numbers)
+            self._line.tell(Close(self.numbers[0]))
 
     def answered(self, answer: Answer) -> None:
         if answer.code != Code.OK:
             self._refusal = (answer.code, answer.text)
             self._line.free(self.numbers)
-        else:
+        elif not self._has_left:
             self._channel = self._line.open(self.numbers[0], CreditAnswer.from_map(answer.body).credit)
-            if self._has_left:
-                self._say_over()
         self.look()
 
     def closed(self, close: Close) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from transports.conversing import CoreCommand
 from transports.link import CommandEnd, CommandOutput, TerminalSize
 from transports.protocol import Answered, Event, Joined, Listed, RequestId, RequestLost, SendInput
-from transports.tests.wire_rig import CONFIG, Rig
+from transports.tests.wire_rig import CONFIG, Gateway, Rig
 from transports.wire.device_session import DeviceConfig
 from transports.wire.device_talks import DeviceTalk
 from transports.wire.numbers import Caps
@@ -20,8 +20,8 @@ RUN = (7, 2)
 class TalkRig(Rig):
     """In session from the beginning."""
 
-    def __init__(self, config: DeviceConfig = TALKING) -> None:
-        super().__init__(config=config)
+    def __init__(self, config: DeviceConfig = TALKING, gateway: Gateway | None = None) -> None:
+        super().__init__(config=config, gateway=gateway)
         self.moves = 0
         self.join()
 

@@ -14,7 +14,7 @@ from transports.protocol import Answered, Problem, RemoveWorkload, RequestLost
 from transports.protocols.conversations import MAX_TALKS, RECEIVE_BYTES, SEND_BYTES
 from transports.tests.talk_rig import RUN, TALKING, Reader, TalkRig, read, written
 from transports.tests.wire_peer import DevicePeer, GatewayPeer, hello
-from transports.tests.wire_rig import CONFIG
+from transports.tests.wire_rig import CONFIG, Gateway
 from transports.wire import messages
 from transports.wire.conversation_messages import Attach, Close, CreditAnswer, Exec, Winch
 from transports.wire.framing import ACK, DATA
@@ -139,12 +139,12 @@ def test_a_lost_word_of_new_room_is_asked_for() -> None:
 def test_credit_says_what_room_there_is_and_never_takes_any_back() -> None:
     rig = TalkRig()
     command, talk = rig.command()
-    heard, sizes = bytearray(), itertools.cycle((1, 100, 37, 256))
+    heard, sizes = bytearray(), itertools.cycle((1,) * 50 + (100, 37, 256))
 
     def moved() -> bool:
         command.write(b"w" * 50)
         heard.extend(talk.read(next(sizes)))
-        return len(heard) > 20_000
+        return len(heard) > 10_000
 
     rig.until(moved)
     acks = [(f[4], int.from_bytes(f[5], "little")) for f in rig.frames_to_gateway(ACK, talk.number)]
@@ -169,6 +169,16 @@ def test_conversations_take_turns_and_the_log_has_its_own() -> None:
     assert [later - earlier for earlier, later in itertools.pairwise(logs)] == [4] * (len(logs) - 1)
     talking = [number for number in busy if number != CH_LOG]
     assert talking == list(itertools.islice(itertools.cycle(talking[:2]), len(talking)))
+
+
+def test_while_somebody_talks_the_line_is_read_at_once() -> None:
+    rig = TalkRig(gateway=Gateway(line_bytes_per_s=11520))
+    assert rig.gateway.core.read_pause_s > 0
+    command, _ = rig.command()
+    assert rig.gateway.core.read_pause_s == 0
+    command.leave()
+    rig.run(0.1)
+    assert rig.gateway.core.read_pause_s > 0
 
 
 # -- how it ends
@@ -527,9 +537,9 @@ def test_a_device_keeps_its_output_until_the_gateway_says_that_it_has_all() -> N
     asker = Asker()
     asker.ask(Method.EXEC, Exec(1, 1, ("x",), 16, 100).to_map())
     (talk,) = asker.firmware.talks
-    asker.control(Notification(Method.CLOSE, Close(16, 0).to_map()))  # the end of the input crosses the end of the command
     talk.write(b"out")
     talk.end(0)
+    asker.control(Notification(Method.CLOSE, Close(16, 0).to_map()))  # the end of the input, which crosses the end of the command
     asker.wait(0.5)
     assert len([frame for frame in asker.take_of(DATA, 16) if frame[5] == b"out"]) > 1
     asker.control(Notification(Method.CLOSE, Close(16).to_map()))
@@ -549,6 +559,21 @@ def test_a_device_takes_no_more_than_its_buffer_whatever_comes() -> None:
         asker.say(DATA, 7, 16, off, b"f" * 64)
     assert talk.unread_bytes() == TALKING.talk_bytes
     assert asker.take_of(ACK, 16)[-1][5] == b"\0\0"
+
+
+def test_room_is_told_when_half_of_the_buffer_is_free_again() -> None:
+    asker = Asker()
+    asker.ask(Method.EXEC, Exec(1, 1, ("x",), 16, 100).to_map())
+    (talk,) = asker.firmware.talks
+    asker.say(DATA, 7, 16, 0, b"f" * 200)
+    asker.say(DATA, 7, 16, 200, b"f" * (TALKING.talk_bytes - 200))
+    asker.wait(0.1)
+    asker.take()
+    talk.read(TALKING.talk_bytes // 2 - 1)
+    assert asker.take_of(ACK, 16) == []
+    talk.read(1)
+    (ack,) = asker.take_of(ACK, 16)
+    assert (ack[4], int.from_bytes(ack[5], "little")) == (TALKING.talk_bytes, TALKING.talk_bytes // 2)
 
 
 def test_a_device_does_not_understand_a_gateway_that_closes_wrong() -> None:
