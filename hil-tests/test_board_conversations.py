@@ -60,6 +60,8 @@ def test_a_command_has_its_environment_its_outputs_and_its_exit_code(desk: Board
     assert (panic.returncode, panic.stdout, panic.stderr) == (134, b"", b"panic: crash was asked for\n")
     both = desk.ran("exec", "-i", "job", "--", "tee", stdin=b"\x00\xff and no end of a line")
     assert (both.stdout, both.stderr) == (b"\x00\xff and no end of a line",) * 2
+    nobody = desk.ran("exec", "job", "--", "cat")
+    assert (nobody.returncode, nobody.stdout) == (0, b"")
     absent = desk.ran("exec", "job", "--", "ls")
     assert absent.returncode == 1
     assert absent.stderr.startswith(b"wirelet exec: exec on device board-a: no command 'ls'; there are: args, cat")

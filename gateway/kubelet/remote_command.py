@@ -62,7 +62,8 @@ class RemoteCommandHandler:
         else:
             typist = who(request) if streams.stdin else None
             begin = functools.partial(self.conversations.attach, pod, container, typist, is_terminal=streams.tty)
-        return _takeover(request, streams, begin)
+        # Without a terminal nobody can ever say anything: a command that reads finds the end, as with a container runtime.
+        return _takeover(request, streams, begin, has_no_input=self.is_exec and not streams.stdin and not streams.tty)
 
 
 def streams_of(request: Request) -> Streams:
@@ -82,7 +83,9 @@ def who(request: Request) -> str:
     return request.query.get("who", ["somebody"])[0][:MAX_WHO_CHARS]
 
 
-def _takeover(request: Request, streams: Streams, begin: Callable[[], AbstractAsyncContextManager[Conversation]]) -> TakeoverReply:
+def _takeover(
+    request: Request, streams: Streams, begin: Callable[[], AbstractAsyncContextManager[Conversation]], *, has_no_input: bool
+) -> TakeoverReply:
     from gateway.kubelet.websocket import WebSocket, accept_token, is_key  # loaded by the first conversation: most gateways have none
 
     headers = request.headers
@@ -97,14 +100,18 @@ def _takeover(request: Request, streams: Streams, begin: Callable[[], AbstractAs
     answer = (("upgrade", "websocket"), ("sec-websocket-accept", accept_token(key)), ("sec-websocket-protocol", protocol))
 
     async def run(stream: Pipe, early: bytes) -> None:
-        await _converse(WebSocket(stream, early), streams, begin)
+        await _converse(WebSocket(stream, early), streams, begin, has_no_input=has_no_input)
 
     return TakeoverReply(answer, run)
 
 
-async def _converse(socket: WebSocket, streams: Streams, begin: Callable[[], AbstractAsyncContextManager[Conversation]]) -> None:
+async def _converse(
+    socket: WebSocket, streams: Streams, begin: Callable[[], AbstractAsyncContextManager[Conversation]], *, has_no_input: bool
+) -> None:
     try:
         async with begin() as conversation, anyio.create_task_group() as tasks:
+            if has_no_input:
+                await conversation.send(b"", is_end=True)
             tasks.start_soon(_take_input, socket, streams, conversation, tasks.cancel_scope)
             await _give_output(socket, streams, conversation)
             tasks.cancel_scope.cancel()

@@ -136,6 +136,12 @@ async def test_a_command_gets_its_input_and_gives_its_streams_and_its_code(clien
     assert fake.open == 0
 
 
+async def test_a_command_without_an_input_finds_its_end(client: Client, fake: FakeConversations) -> None:
+    async with opened(client, "/exec/default/hello/main?command=cat&command=5&output=1") as socket:
+        assert channels.result(together(await all_of(socket), Channel.ERROR)) == (5, "")
+    assert fake.open == 0
+
+
 async def test_a_terminal_has_one_output_and_a_size(client: Client, fake: FakeConversations) -> None:
     async with opened(client, "/exec/default/hello/main?command=cat&command=0&input=1&output=1&error=1&tty=1") as socket:
         await socket.send(channels.encode(Channel.RESIZE, b'{"Width":93,"Height":31}'))
