@@ -192,6 +192,17 @@ def test_a_mebibyte_is_typed_byte_for_byte(desk: BoardDesk) -> None:
     assert desk.end_of("reader")["exitCode"] == 0
 
 
+def test_who_leaves_while_nobody_reads_makes_room_for_the_next(desk: BoardDesk) -> None:
+    desk.put("deaf", "hello", stdin=True)
+    with desk.begun("attach", "-i", "deaf") as popen:
+        assert popen.stdin is not None
+        popen.stdin.write(b"z" * 20_000)  # more than the board has room for
+        popen.stdin.flush()
+        desk.wait(lambda: desk.row()["typists"], "somebody at the keyboard")
+        popen.kill()
+    desk.wait(lambda: desk.row()["typists"] == [], "nobody at the keyboard")
+
+
 # -- accidents
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -56,6 +57,7 @@ from transports.protocol import (
     RequestId,
     RequestLost,
     Returned,
+    SendInput,
     Text,
     WatchedProtocol,
     WorkloadChanged,
@@ -259,15 +261,15 @@ class Device:
         """The device's answer, with the status where the request has one.
 
         Raises DeviceError when the device says no, LocalProtocolError when the request cannot fit, and SessionLost without a session, at
-        its end, or after the deadline: then only the next Listed tells whether it took effect. Not to be awaited inside a DeviceSink's
-        method: the answer comes after it.
+        its end, or after the deadline: then only the next Listed tells whether it took effect. SendInput has no deadline where the device
+        says when its program has room. Not to be awaited inside a DeviceSink's method: the answer comes after it.
         """
         request_id = self._protocol.request(request, self._clock())
         answer = self._waiting[request_id] = asyncio.get_running_loop().create_future()
         self._asked()
         outcome: Answered | RequestLost | None = None
         try:
-            with anyio.move_on_after(self._request_deadline_s):
+            with anyio.move_on_after(self._patience_s(request)):
                 outcome = await answer
         finally:
             del self._waiting[request_id]
@@ -282,6 +284,11 @@ class Device:
                 raise SessionLost(f"{self.name}: no answer to {type(request).__name__} within {self._request_deadline_s:g} s")
             case _:
                 assert_never(outcome)
+
+    def _patience_s(self, request: Request) -> float:
+        """Input waits until its program reads, as in a pipe: that is no fault of the device, and a silent one ends its session."""
+        waits = isinstance(request, SendInput) and isinstance(self._protocol, ConversingProtocol)
+        return math.inf if waits else self._request_deadline_s
 
     async def run(self) -> None:
         """Until cancelled: keep a link open and everything moving. Raises what the sink raises."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MAX_WHO_CHARS: Final = 80
 PIECE_BYTES: Final = 64 * 1024
+PROBE_S: Final = 5.0
+"""While input waits for somebody to read it, nobody hears that its client has left: so often the client is written to."""
 DEFAULT_TERMINAL: Final = TerminalWish("xterm", 80, 24)
 """Until the client tells its own."""
 
@@ -112,7 +114,9 @@ async def _converse(
         async with begin() as conversation, anyio.create_task_group() as tasks:
             if has_no_input:
                 await conversation.send(b"", is_end=True)
-            tasks.start_soon(_take_input, socket, streams, conversation, tasks.cancel_scope)
+            input_waits = anyio.Lock()
+            tasks.start_soon(_take_input, socket, streams, conversation, input_waits, tasks.cancel_scope)
+            tasks.start_soon(_look_after, socket, input_waits, tasks.cancel_scope)
             await _give_output(socket, streams, conversation)
             tasks.cancel_scope.cancel()
     except* ConversationRefused as refused:
@@ -139,15 +143,27 @@ async def _give_output(socket: WebSocket, streams: Streams, conversation: Conver
                 await socket.send(channels.encode(channel, told.data[start : start + PIECE_BYTES]))
 
 
-async def _take_input(socket: WebSocket, streams: Streams, conversation: Conversation, scope: anyio.CancelScope) -> None:
+async def _look_after(socket: WebSocket, input_waits: anyio.Lock, scope: anyio.CancelScope) -> None:
+    """The client may leave while its input waits, and what it sent is not read to its end."""
+    while True:
+        await anyio.sleep(PROBE_S)
+        if input_waits.locked() and not await socket.is_there():
+            scope.cancel()
+
+
+async def _take_input(
+    socket: WebSocket, streams: Streams, conversation: Conversation, input_waits: anyio.Lock, scope: anyio.CancelScope
+) -> None:
     """Until the client leaves: that ends the conversation."""
     try:
         while (message := await socket.receive()) is not None:
             match channels.decode(message):
                 case Input(data) if streams.stdin:
-                    await conversation.send(data)
+                    async with input_waits:
+                        await conversation.send(data)
                 case InputEnd() if streams.stdin:
-                    await conversation.send(b"", is_end=True)
+                    async with input_waits:
+                        await conversation.send(b"", is_end=True)
                 case Resize(columns, rows) if streams.tty:
                     conversation.resize(columns, rows)
                 case _:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from transports.errors import RemoteProtocolError
 from transports.protocol import RequestId
 from transports.protocols.talk_line import TalkLine
 from transports.wire.channels import Channel
@@ -76,6 +77,8 @@ class InputTalk:
     def closed(self, close: Close) -> None:
         if close.off is not None:
             return  # the direction that is not used
+        if self._channel is None and not self._has_left:
+            raise RemoteProtocolError(f"CLOSE of channel {close.ch} before it was opened")
         self._line.drop(self.numbers)
         self._line.free(self.numbers)
         self._is_over = close.code == Code.OK

@@ -12,7 +12,7 @@ import pytest
 from transports.device import Device
 from transports.errors import DeviceError, SessionLost
 from transports.link import Command, CommandEnd, CommandOutput, TerminalSize
-from transports.protocol import Listed, SendInput, StartWorkload
+from transports.protocol import MAX_INPUT_BYTES, Listed, SendInput, StartWorkload
 from transports.protocols.framed import FramedProtocol
 from transports.simulated.link import SimulatedLinkOpener
 from transports.tests.test_device import Notes
@@ -106,6 +106,16 @@ async def test_who_gives_up_before_the_answer_ends_the_command() -> None:
             await bench.begin("cat")
         assert scope.cancelled_caught
         assert await told(await bench.begin("echo", "x")) == (b"x\n", b"", CommandEnd(0))
+
+
+async def test_a_typist_waits_for_a_program_that_does_not_read() -> None:
+    bench = Bench(request_deadline_s=0.2)
+    async with bench.running():
+        await bench.device.request(StartWorkload(8, 1, "hello", stdin=True))
+        with bench.device.typing(8, 1), anyio.move_on_after(0.6) as scope:
+            await bench.device.request(SendInput(8, 1, b"z" * MAX_INPUT_BYTES))  # twice what the board holds
+        assert scope.cancelled_caught
+        assert bench.device.is_ready
 
 
 async def test_a_typist_who_leaves_makes_room() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from transports.errors import DeviceError, LocalProtocolError, SessionLost
 from transports.link import CommandEnd, CommandOutput, TerminalSize
-from transports.protocol import Answered, Problem, RemoveWorkload, RequestLost
+from transports.protocol import Answered, Problem, RemoveWorkload, RequestLost, SendInput
 from transports.protocols.conversations import MAX_TALKS, RECEIVE_BYTES, SEND_BYTES
 from transports.tests.talk_rig import RUN, TALKING, Reader, TalkRig, read, written
 from transports.tests.wire_peer import DevicePeer, GatewayPeer, hello
@@ -472,6 +472,16 @@ def test_a_device_that_closes_what_it_must_not_loses_its_session(wrong: Notifica
     device.control(wrong)
     assert device.take_resets() == [(device.sid, RstCode.PROTOCOL_ERROR)]
     assert [event.reason for event in device.gateway.of(Problem) if isinstance(event, Problem)] == ["MalformedMessage"]
+
+
+def test_an_input_that_is_closed_before_it_was_opened_ends_the_session() -> None:
+    device, _ = talking_device()
+    device.gateway.core.request(SendInput(*RUN, b"x"), device.now)
+    (frame,) = device.take_of(DATA, CH_CTRL)
+    number = decode_control(frame[5]).body[4]
+    assert isinstance(number, int)
+    device.control(Notification(Method.CLOSE, Close(number).to_map()))
+    assert device.take_resets() == [(device.sid, RstCode.PROTOCOL_ERROR)]
 
 
 def test_closing_what_is_not_open_means_nothing() -> None:
