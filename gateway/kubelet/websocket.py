@@ -84,7 +84,7 @@ class WebSocket:
         await self._send(BytesMessage(message))
 
     async def is_there(self) -> bool:
-        """Whether the other side takes what is sent, for somebody who does not receive now. Of one that has just gone it may say yes once."""
+        """Whether the other side takes what is sent, for somebody who does not receive now. Of one just gone it may say yes once."""
         return await self._send(Ping())
 
     async def close(self, code: int = NORMAL) -> None:
