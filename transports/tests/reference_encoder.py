@@ -626,6 +626,110 @@ def record_vectors() -> Iterator[Vector]:
         yield {"name": name, "offset": 0, "bytes": raw.hex(), "error": True}
 
 
+# -- talks.jsonl: whole conversations, step by step
+
+
+class _Ctrl:
+    """CTRL of session 7, which has just begun: where the next message of each end stands."""
+
+    def __init__(self) -> None:
+        self._off = {"gateway": 0, "device": 0}
+
+    def says(self, who: str, message: list[Any]) -> Vector:
+        off, data = self._off[who], pack(message)
+        self._off[who] += len(data)
+        return _step(who, frame(DATA, F, 7, CTRL, off, data))
+
+    def acknowledges(self, who: str, credit: int) -> Vector:
+        other = "device" if who == "gateway" else "gateway"
+        return _step(who, _ack(CTRL, self._off[other], credit))
+
+
+def _step(who: str, wire: bytes) -> Vector:
+    return {"from": who, "wire": wire.hex()}
+
+
+def _ack(ch: int, off: int, credit: int) -> bytes:
+    return frame(ACK, 0, 7, ch, off, struct.pack("<H", credit))
+
+
+def talk_vectors() -> Iterator[Vector]:
+    """A device with buffers of 64 bytes and messages of 192; gateway and command are played, device is what must come."""
+    ctrl = _Ctrl()
+    yield {
+        "name": "a command from EXEC to the last CLOSE",
+        "steps": [
+            ctrl.says("gateway", [0, 1, 0x20, {1: 7, 2: ["cat"], 4: 16, 5: 17, 6: 64, 9: 1}]),
+            ctrl.says("device", [1, 1, 0, {6: 64}]),
+            ctrl.acknowledges("device", 192),
+            ctrl.acknowledges("gateway", 65535),
+            _step("gateway", frame(DATA, 0, 7, 16, 0, b"hello\n")),
+            _step("device", _ack(16, 6, 58)),
+            {"from": "command", "read": b"hello\n".hex()},
+            {"from": "command", "stdout": b"hello\n".hex()},
+            _step("device", frame(DATA, 0, 7, 16, 0, b"hello\n")),
+            {"from": "command", "stderr": b"oops".hex()},
+            _step("device", frame(DATA, 0, 7, 17, 0, b"oops")),
+            _step("gateway", _ack(16, 6, 58)),
+            _step("gateway", _ack(17, 4, 60)),
+            ctrl.says("gateway", [2, 0x25, {1: 16, 2: 6}]),
+            ctrl.acknowledges("device", 192),
+            {"from": "command", "exit": 3},
+            ctrl.says("device", [2, 0x25, {1: 17, 2: 4}]),
+            ctrl.says("device", [2, 0x25, {1: 16, 2: 6, 5: 3}]),
+            ctrl.acknowledges("gateway", 65535),
+            ctrl.says("gateway", [2, 0x25, {1: 16}]),
+            ctrl.acknowledges("device", 192),
+        ],
+    }
+    ctrl = _Ctrl()
+    full = bytes(range(64))
+    yield {
+        "name": "a buffer that is full, and room again when half of it is read",
+        "steps": [
+            ctrl.says("gateway", [0, 1, 0x21, {1: 7, 4: 16, 9: 1}]),
+            ctrl.says("device", [1, 1, 0, {6: 64}]),
+            ctrl.acknowledges("device", 192),
+            ctrl.acknowledges("gateway", 65535),
+            _step("gateway", frame(DATA, 0, 7, 16, 0, full)),
+            _step("device", _ack(16, 64, 0)),
+            _step("gateway", frame(DATA, 0, 7, 16, 64)),
+            _step("device", _ack(16, 64, 0)),
+            {"from": "command", "read": full[:31].hex()},
+            {"from": "command", "read": full[31:32].hex()},
+            _step("device", _ack(16, 64, 32)),
+        ],
+    }
+    ctrl = _Ctrl()
+    yield {
+        "name": "somebody leaves, and the command is ended",
+        "steps": [
+            ctrl.says("gateway", [0, 1, 0x20, {1: 7, 2: ["cat"], 3: True, 4: 200, 6: 64, 7: 80, 8: 24, 9: 1}]),
+            ctrl.says("device", [1, 1, 0, {6: 64}]),
+            ctrl.acknowledges("device", 192),
+            ctrl.acknowledges("gateway", 65535),
+            ctrl.says("gateway", [2, 0x25, {1: 200}]),
+            ctrl.says("device", [2, 0x25, {1: 200}]),
+            ctrl.acknowledges("device", 192),
+            ctrl.acknowledges("gateway", 65535),
+            _step("gateway", frame(DATA, 0, 7, 200, 0, b"too late")),
+        ],
+    }
+    ctrl = _Ctrl()
+    yield {
+        "name": "a channel that is no conversation's",
+        "steps": [
+            ctrl.says("gateway", [0, 1, 0x20, {1: 7, 2: ["cat"], 4: 16, 6: 64, 9: 1}]),
+            ctrl.says("device", [1, 1, 0, {6: 64}]),
+            ctrl.acknowledges("device", 192),
+            ctrl.acknowledges("gateway", 65535),
+            _step("gateway", frame(DATA, 0, 7, 18, 0, b"nobody asked")),
+            ctrl.says("gateway", [2, 0x25, {1: 18}]),
+            ctrl.acknowledges("device", 192),
+        ],
+    }
+
+
 FAMILIES = {
     "cobs": cobs_vectors,
     "crc": crc_vectors,
@@ -635,6 +739,7 @@ FAMILIES = {
     "datagrams": datagram_vectors,
     "control": control_vectors,
     "records": record_vectors,
+    "talks": talk_vectors,
 }
 
 
