@@ -17,7 +17,9 @@ WAIT_S = 20.0
 class BoardDesk:
     """`wirelet run --standalone`: one board, board-a. options are those of `wirelet simulate`, or link is somebody else's port."""
 
-    def __init__(self, workbench: Workbench, folder: Path, *options: str, link: Path | None = None, slots: int = 4) -> None:
+    def __init__(
+        self, workbench: Workbench, folder: Path, *options: str, link: Path | None = None, baud: int = 921600, slots: int = 4
+    ) -> None:
         self._pods = folder / "pods"
         self._pods.mkdir()
         if link is None:
@@ -26,7 +28,7 @@ class BoardDesk:
         configuration = {
             "node": {"name": "desk"},
             "classes": [{"name": "board", "shared": True, "slots": slots}],
-            "devices": [device("board-a", "board", link, baud=921600)],
+            "devices": [device("board-a", "board", link, baud)],
         }
         self.gateway: Gateway = workbench.gateway(configuration, "--standalone", "--manifests", str(self._pods))
         self.wait(lambda: self.row()["state"] == "Ready", "the board to answer")

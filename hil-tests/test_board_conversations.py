@@ -81,14 +81,16 @@ def test_a_mebibyte_goes_there_and_back_while_the_log_goes_on(desk: BoardDesk, f
     assert not [line for line in lines if line.startswith(GAP)]
 
 
-def test_a_slow_line_carries_both_too(workbench: Workbench, tmp_path: Path, follow: Callable[[BoardDesk, str], Follower]) -> None:
-    line = Line(baud=115200)
+@pytest.mark.parametrize("line", [Line(baud=115200), Line(baud=115200, flip=1e-4, lose=1e-4)], ids=["clean", "bad"])
+def test_a_slow_line_carries_both_too(
+    workbench: Workbench, tmp_path: Path, follow: Callable[[BoardDesk, str], Follower], line: Line
+) -> None:
     with Cable(tmp_path / "host", tmp_path / "board", a_to_b=line, b_to_a=line):
         far_end = Path(__file__).parent / "board_on_a_cable.py"
         argv = [WIRELET[0], str(far_end), str(tmp_path / "board"), "--slots", "4", "--line-bytes-per-s", "11520"]
         board = workbench.process("board", argv)
         board.wait_for(lambda: "powered" in board.log_tail(), "the board")
-        desk = BoardDesk(workbench, tmp_path, link=tmp_path / "host")
+        desk = BoardDesk(workbench, tmp_path, link=tmp_path / "host", baud=line.baud)
         desk.put("counter", "counter", "--rate", "100")
         follower = follow(desk, "counter")
         follower.wait_for_lines(20)
