@@ -129,7 +129,7 @@ class CommandTalk:
             self._line.free(self.numbers)
             self._fail(DeviceError(close.code, close.text or "the device ended the command"))
         elif close.ch == self.numbers[0]:
-            self._end = CommandEnd(close.exit_code or 0, _signal_name(close.signal))
+            self._end = _end_told_by(close)
             self._outputs[0].end = close.off
             self.look()
         else:
@@ -161,5 +161,8 @@ def longest_exec(beside: tuple[int, int], argv: Sequence[str]) -> Exec:
     return Exec(*beside, tuple(argv), LAST_CHANNEL, MAX_CREDIT_BYTES, error_ch=LAST_CHANNEL, is_tty=True, size=(MAX_CREDIT_BYTES,) * 2)
 
 
-def _signal_name(number: int | None) -> str:
-    return "" if number is None else SIGNALS.get(number, str(number))
+def _end_told_by(close: Close) -> CommandEnd:
+    code, signal = close.exit_code, close.signal
+    if signal is None:
+        return CommandEnd(code or 0)
+    return CommandEnd(128 + signal if code is None else code, SIGNALS.get(signal, str(signal)))

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from transports.conversing import CoreCommand
 from transports.errors import DeviceError, LocalProtocolError, SessionLost
 from transports.link import CommandEnd, CommandOutput, TerminalSize
 from transports.protocol import Answered, Problem, RemoveWorkload, RequestLost, SendInput
@@ -436,22 +437,22 @@ def test_a_command_that_cannot_fit_is_refused_with_both_sizes() -> None:
         rig.ask(*["w"] * 65)
 
 
-def talking_device() -> tuple[DevicePeer, Request]:
-    """A device played by hand, and the EXEC that it was asked."""
+def talking_device() -> tuple[DevicePeer, Request, CoreCommand]:
+    """A device played by hand, the EXEC that it was asked, and who waits for it."""
     device = DevicePeer()
     device.join(hello(caps=int(Caps.RLOG | Caps.EXEC | Caps.STDIN), max_msg=1024, mtu=243))
     device.control(Answer(1, Code.OK, messages.ListAnswer().to_map()))
     device.control(Answer(2, Code.OK, messages.InventoryAnswer().to_map()))
     device.take()
-    device.gateway.core.begin_command(RUN, ["x"], None, lambda: None, device.now)
+    command = device.gateway.core.begin_command(RUN, ["x"], None, lambda: None, device.now)
     (frame,) = device.take_of(DATA, CH_CTRL)
     request = decode_control(frame[5])
     assert isinstance(request, Request)
-    return device, request
+    return device, request, command
 
 
 def test_nothing_is_taken_on_a_channel_before_the_answer() -> None:
-    device, request = talking_device()
+    device, request, _ = talking_device()
     number = request.body[4]
     assert isinstance(number, int)
     device.say(DATA, device.sid, number, 0, b"left over from somebody else")
@@ -463,19 +464,42 @@ def test_nothing_is_taken_on_a_channel_before_the_answer() -> None:
 
 
 @pytest.mark.parametrize(
+    ("close", "end"),
+    [
+        (Close(FIRST_CHANNEL, 4, exit_code=3), CommandEnd(3)),
+        (Close(FIRST_CHANNEL, 4), CommandEnd(0)),
+        (Close(FIRST_CHANNEL, 4, signal=9), CommandEnd(137, "KILL")),
+        (Close(FIRST_CHANNEL, 4, signal=60, exit_code=1), CommandEnd(1, "60")),
+    ],
+)
+def test_a_device_with_one_buffer_puts_both_outputs_on_one_channel(close: Close, end: CommandEnd) -> None:
+    device, request, command = talking_device()
+    device.control(Answer(request.rid, Code.OK, CreditAnswer(64).to_map()))
+    error_ch = request.body[5]
+    assert isinstance(error_ch, int)
+    device.control(Notification(Method.CLOSE, Close(error_ch, 0).to_map()))
+    device.control(Notification(Method.CLOSE, close.to_map()))
+    person = Reader(command)
+    assert person.look() is None  # its end is known, and not all of its output
+    device.say(DATA, device.sid, FIRST_CHANNEL, 0, b"both")
+    assert person.look() == end
+    assert (person.out, person.err) == (b"both", b"")
+
+
+@pytest.mark.parametrize(
     "wrong",
     [Notification(Method.CLOSE, {2: 1}), Notification(Method.CLOSE, {1: 5}), Notification(Method.CLOSE, Close(FIRST_CHANNEL, 0).to_map())],
     ids=["no channel", "a channel of another kind", "not opened yet"],
 )
 def test_a_device_that_closes_what_it_must_not_loses_its_session(wrong: Notification) -> None:
-    device, _ = talking_device()
+    device, _, _ = talking_device()
     device.control(wrong)
     assert device.take_resets() == [(device.sid, RstCode.PROTOCOL_ERROR)]
     assert [event.reason for event in device.gateway.of(Problem) if isinstance(event, Problem)] == ["MalformedMessage"]
 
 
 def test_an_input_that_is_closed_before_it_was_opened_ends_the_session() -> None:
-    device, _ = talking_device()
+    device, _, _ = talking_device()
     device.gateway.core.request(SendInput(*RUN, b"x"), device.now)
     (frame,) = device.take_of(DATA, CH_CTRL)
     number = decode_control(frame[5]).body[4]
@@ -485,7 +509,7 @@ def test_an_input_that_is_closed_before_it_was_opened_ends_the_session() -> None
 
 
 def test_closing_what_is_not_open_means_nothing() -> None:
-    device, _ = talking_device()
+    device, _, _ = talking_device()
     device.control(Notification(Method.CLOSE, Close(200, 7).to_map()))
     device.say(DATA, device.sid, 200, 0, b"nobody asked")
     device.say_ack(device.sid, 201, 5)
