@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import anyio
 
@@ -40,6 +40,8 @@ from gateway.pods.seams import PodSource, PodUid, StatusSink
 
 _logger = logging.getLogger(__name__)
 
+_WITHOUT_A_LEDGER: Final = "if that stays so, move the file away: what runs is found again on the devices"
+
 
 class Gateway:
     """What both modes share. Built once, run once."""
@@ -56,7 +58,7 @@ class Gateway:
             self._ledger = Ledger(directories.ledger)
         except (OSError, LedgerFailed) as error:
             self._locks.close()
-            raise ConfigError([("stateDirectory", str(error))]) from error
+            raise ConfigError([("stateDirectory", f"{error}; {_WITHOUT_A_LEDGER}")]) from error
         try:
             self.logs = LogStore(directories.rings, budget_bytes=configuration.logs.budget, ring_bytes=configuration.logs.ring)
             self.logs.reopen_all()
