@@ -11,9 +11,8 @@ import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from gateway.kubelet.auth import Gatekeeper
 from gateway.kubelet.container_logs import ContainerLogsHandler, parse_log_options
 from gateway.kubelet.exchange import JSON, Answer, Reply, Request, RequestRefused, StreamReply
 from gateway.kubelet.exposition import CONTENT_TYPE, Family, render
@@ -33,6 +32,9 @@ from gateway.kubelet.seams import (
     PortsUnknown,
     Vitals,
 )
+
+if TYPE_CHECKING:
+    from gateway.kubelet.auth import Gatekeeper  # standalone has none
 
 NOT_FOUND: Final = "404 page not found\n"
 
