@@ -44,15 +44,18 @@ class Person:
     def sees(self, text: bytes) -> None:
         """Wait until text is shown behind what was seen before, and look on from there."""
         deadline = time.monotonic() + WAIT_S
-        while text not in self.shown:
-            left = deadline - time.monotonic()
-            assert left > 0, (text, self.shown)
-            if select.select([self._screen], [], [], left)[0]:
-                try:
-                    self.shown += os.read(self._screen, 65536)
-                except OSError as error:  # the other side is closed
-                    raise AssertionError((text, self.shown)) from error
+        while not self.looks_for(text, deadline - time.monotonic()):
+            assert time.monotonic() < deadline, (text, self.shown)
         self.shown = self.shown.partition(text)[2]
+
+    def looks_for(self, text: bytes, timeout_s: float = 0.0) -> bool:
+        """Whether text is shown by now, or after something more within timeout_s."""
+        if text not in self.shown and select.select([self._screen], [], [], max(0.0, timeout_s))[0]:
+            try:
+                self.shown += os.read(self._screen, 65536)
+            except OSError as error:  # the other side is closed
+                raise AssertionError((text, self.shown)) from error
+        return text in self.shown
 
     def ends(self) -> int:
         """Its exit code."""

@@ -11,15 +11,18 @@ from gateway.logs.clock import Clock
 from gateway.logs.record import FLAG_GAP, FLAG_PARTIAL, Gap, RawRecord, Stream, unpack_gap
 from gateway.logs.render import gap_line
 from gateway.logs.ring import Cursor
-from gateway.logs.store import LogKey, LogStore
+from gateway.logs.store import Log, LogKey, LogStore
 
 PIECE_BYTES: Final = 64 * 1024
 
 
-async def look_on(store: LogStore, key: LogKey, *, clock: Clock) -> AsyncGenerator[tuple[Stream, bytes], None]:
-    """What comes from now on; it ends when the attempt is closed or released. A gap is a line of its own on STDOUT."""
+def look_on(store: LogStore, key: LogKey, *, clock: Clock) -> AsyncGenerator[tuple[Stream, bytes], None]:
+    """What comes after this call; it ends when the attempt is closed or released. A gap is a line of its own on STDOUT."""
     log = store.log(key)
-    cursor: Cursor | None = None if log.ring is None else log.ring.newest()
+    return _look_on(log, None if log.ring is None else log.ring.newest(), clock)
+
+
+async def _look_on(log: Log, cursor: Cursor | None, clock: Clock) -> AsyncGenerator[tuple[Stream, bytes], None]:
     while True:
         ring = log.ring
         if ring is not None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Final
 
 import needs
 import pytest
 from guest.machine import Guest
+from guest.process import GuestError
 from guest.stand import Stand
 from processes import Process, Reaper
 
@@ -40,6 +42,9 @@ TIMEOUT_S: Final = 300
 """The first test boots the guest."""
 
 
+LOOK_AT_USB: Final = "dmesg | tail -n 40; ls -lR /dev/serial; ls -l /run/udev/data /sys/bus/usb/devices"
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
@@ -63,9 +68,23 @@ def guest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         shutil.rmtree(folder)
 
 
+_GUEST: Final = pytest.StashKey[Guest]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test shows what the guest's kernel and udev know of its USB devices."""
+    report = yield
+    if report.failed and (guest := item.stash.get(_GUEST, None)) is not None:
+        with contextlib.suppress(GuestError):  # it may be what failed
+            report.sections.append(("USB in the guest", guest.run("sh", "-c", LOOK_AT_USB, check=False)))
+    return report
+
+
 @pytest.fixture
-def stand(guest: Guest, tmp_path: Path, started: list[Process]) -> Iterator[Stand]:
+def stand(request: pytest.FixtureRequest, guest: Guest, tmp_path: Path, started: list[Process]) -> Iterator[Stand]:
     """Adapters, boards and gateways for one test: stand.usb_serial("S1"), stand.board(...), stand.gateway({...})."""
+    request.node.stash[_GUEST] = guest
     made = Stand(guest, tmp_path, started)
     yield made
     made.clear()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
-from guest.inside import mark_clock, write_files
+from guest.inside import await_no_usb, await_usb, mark_clock, write_files
 from guest.machine import SERIAL_BUS, Guest
 from guest.stand import Stand
 
@@ -57,9 +57,15 @@ def test_a_clock_that_nobody_keeps_right_is_noted_until_somebody_does(stand: Sta
 
 @contextlib.contextmanager
 def hub(guest: Guest, **properties: Any) -> Iterator[None]:
-    guest.qmp.execute_when_free("device_add", {"driver": "usb-hub", "id": HUB, "bus": SERIAL_BUS, "port": PORT, **properties})
-    yield
-    guest.qmp.execute("device_del", {"id": HUB})
+    """Plugged in. The kernel has seen it go in the end: the next one would be taken for it, and reset for half a minute."""
+    place = {"id": HUB, "bus": SERIAL_BUS, "port": PORT, "serial": HUB}
+    guest.qmp.execute_when_free("device_add", {"driver": "usb-hub", **place, **properties})
+    try:
+        guest.call(await_usb, HUB)
+        yield
+    finally:
+        guest.qmp.execute("device_del", {"id": HUB})
+        guest.call(await_no_usb, HUB)
 
 
 def test_a_hub_that_cannot_switch_is_found_until_another_one_is_plugged_in(stand: Stand) -> None:
