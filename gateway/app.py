@@ -41,9 +41,9 @@ from gateway.pods.seams import PodSource, PodUid, StatusSink
 
 _logger = logging.getLogger(__name__)
 
-YOUNG_OBJECTS: Final = 5000
+YOUNG_OBJECTS: Final = 2000
 """So many more objects are made than freed before young ones are searched for cycles. Python's 700 are reached by the pods that come at
-once, and nearly all of them are freed without; waiting cycles of so few take less than 1 MiB."""
+once, and nearly all of them are freed without; waiting cycles of so few take a quarter of a MiB."""
 
 
 class Gateway:
