@@ -156,6 +156,7 @@ def test_a_command_beside_a_job_has_its_environment_its_streams_and_its_exit_cod
     assert told.stdout == b"\x00\xffpiped\nit's $HOME\n/\n$(reboot) 'x'\n"
     assert told.stderr == b"oops\n"
     assert told.returncode == 3
+    assert piped(lab.gateway, "exec", "job", "--", "cat").returncode == 0  # without -i it finds the end of its input
     absent = piped(lab.gateway, "exec", "job", "--", "/no/such")
     assert absent.returncode == 127
     assert b"/no/such" in absent.stderr

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -20,6 +21,7 @@ import anyio.lowlevel
 from transports.alarm import Alarm
 from transports.backoff import Backoff
 from transports.bell import Bell
+from transports.conversing import ConversingProtocol
 from transports.errors import DeviceError, LinkError, LinkLost, LinkNotFound, LinkTimeout, SessionLost
 from transports.lending import Lending
 from transports.line_watch import LineWatch
@@ -55,12 +57,14 @@ from transports.protocol import (
     RequestId,
     RequestLost,
     Returned,
+    SendInput,
     Text,
     WatchedProtocol,
     WorkloadChanged,
     WorkloadStatus,
 )
 from transports.sink import DeviceSink
+from transports.talk import TalkCommand
 from transports.wire.numbers import Code
 
 _logger = logging.getLogger(__name__)
@@ -200,16 +204,50 @@ class Device:
             self._protocol.watch(is_watched=self._watchers > 0)
             self._touched()
 
+    @contextmanager
+    def typing(self, wid: int, gen: int) -> Iterator[None]:
+        """Somebody types to the run: requests of SendInput."""
+        try:
+            yield
+        finally:
+            if isinstance(self._protocol, ConversingProtocol):
+                self._protocol.typist_left(wid, gen)
+                self._touched()
+
     async def run_command(
-        self, argv: Sequence[str], env: Sequence[str], working_dir: str, terminal: tuple[str, TerminalSize] | None
+        self,
+        beside: tuple[int, int],
+        argv: Sequence[str],
+        env: Sequence[str],
+        working_dir: str,
+        terminal: tuple[str, TerminalSize] | None,
     ) -> Command:
-        """Run argv beside the device's workloads; the caller closes it. Raises DeviceError where no device of the kind can, LinkError, and
-        LocalProtocolError for what cannot be said."""
+        """Run argv beside the workload (wid, gen), with its env and working_dir for a device that does not know them; the caller closes it.
+
+        Raises DeviceError where the device cannot, LinkError, SessionLost, and LocalProtocolError for what cannot be said.
+        """
+        if isinstance(self._protocol, ConversingProtocol):
+            return await self._converse(self._protocol, beside, argv, terminal)
         if not isinstance(self._protocol, CommandProtocol):
             raise DeviceError(Code.UNSUPPORTED, "nothing but its workloads runs on this kind of device")
         if self._commanding is None:
             raise self._link_error or DeviceError(Code.UNSUPPORTED, f"{self._opener.name}: this kind of link runs no commands")
         return await self._commanding.run(self._protocol.command_line(argv, env, working_dir), terminal)
+
+    async def _converse(
+        self, protocol: ConversingProtocol, beside: tuple[int, int], argv: Sequence[str], terminal: tuple[str, TerminalSize] | None
+    ) -> TalkCommand:
+        size = None if terminal is None else terminal[1]
+        command = TalkCommand(self.name, lambda moved: protocol.begin_command(beside, argv, size, moved, self._clock()), self._asked)
+        self._asked()
+        await command.begun(self._request_deadline_s)
+        return command
+
+    def _asked(self) -> None:
+        """Somebody waits for the device."""
+        if self._direct is not None:
+            self._direct.end_rest()
+        self._touched()
 
     async def rest(self, why: str) -> None:
         """End the session and leave the port alone until resume(). Raises LinkError when the port is lent, or is not closed in time."""
@@ -223,17 +261,15 @@ class Device:
         """The device's answer, with the status where the request has one.
 
         Raises DeviceError when the device says no, LocalProtocolError when the request cannot fit, and SessionLost without a session, at
-        its end, or after the deadline: then only the next Listed tells whether it took effect. Not to be awaited inside a DeviceSink's
-        method: the answer comes after it.
+        its end, or after the deadline: then only the next Listed tells whether it took effect. SendInput has no deadline where the device
+        says when its program has room. Not to be awaited inside a DeviceSink's method: the answer comes after it.
         """
         request_id = self._protocol.request(request, self._clock())
         answer = self._waiting[request_id] = asyncio.get_running_loop().create_future()
-        if self._direct is not None:
-            self._direct.end_rest()
-        self._touched()
+        self._asked()
         outcome: Answered | RequestLost | None = None
         try:
-            with anyio.move_on_after(self._request_deadline_s):
+            with anyio.move_on_after(self._patience_s(request)):
                 outcome = await answer
         finally:
             del self._waiting[request_id]
@@ -248,6 +284,11 @@ class Device:
                 raise SessionLost(f"{self.name}: no answer to {type(request).__name__} within {self._request_deadline_s:g} s")
             case _:
                 assert_never(outcome)
+
+    def _patience_s(self, request: Request) -> float:
+        """Input waits until its program reads, as in a pipe: that is no fault of the device, and a silent one ends its session."""
+        waits = isinstance(request, SendInput) and isinstance(self._protocol, ConversingProtocol)
+        return math.inf if waits else self._request_deadline_s
 
     async def run(self) -> None:
         """Until cancelled: keep a link open and everything moving. Raises what the sink raises."""

@@ -33,6 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", metavar="N", type=_between(0, 2**31), default=0, help="seed of the first device (default 0)")
     parser.add_argument("--slots", metavar="N", type=_between(1, 31), default=1, help="workloads at once on each device (default 1)")
     parser.add_argument("--ring", metavar="BYTES", type=_between(1024, 1 << 24), default=16384, help="size of the log ring (default 16384)")
+    parser.add_argument(
+        "--conversations",
+        metavar="N",
+        type=_between(0, 100),
+        default=4,
+        help="commands and typists at once (default 4; 0: it can do neither)",
+    )
     parser.add_argument("--trace", action="store_true", help="print every request, session, boot and end of a program")
     parser.add_argument("--accept", choices=["any"], help="any: an unknown program prints its arguments and stays up")
 
@@ -97,6 +104,7 @@ def _configs(arguments: argparse.Namespace) -> list[BoardConfig]:
             slots=arguments.slots,
             ring_bytes=arguments.ring,
             accept_any=arguments.accept == "any",
+            conversations=arguments.conversations,
         )
         for number in range(arguments.count)
     ]

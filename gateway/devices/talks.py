@@ -12,7 +12,7 @@ from gateway.devices.care import MAX_BORROWER_CHARS
 from gateway.devices.ledger import Entry
 from gateway.devices.runs import Runs, is_live
 from gateway.pods.seams import Program
-from transports.errors import DeviceError, TransportError
+from transports.errors import DeviceError, SessionLost, TransportError
 from transports.link import Command, CommandEnd, TerminalSize
 from transports.protocol import MAX_INPUT_BYTES, SendInput
 
@@ -21,6 +21,7 @@ _logger = logging.getLogger(__name__)
 CONFLICT: Final = 409
 UNPROCESSABLE: Final = 422
 UNAVAILABLE: Final = 503
+LOST_INPUT: Final = "device {}: {}; what was typed last may not have arrived"
 
 
 class TalkRefused(Exception):
@@ -36,8 +37,15 @@ class Talker(Protocol):
 
     def watched(self) -> AbstractContextManager[None]: ...
 
+    def typing(self, wid: int, gen: int) -> AbstractContextManager[None]: ...
+
     async def run_command(
-        self, argv: Sequence[str], env: Sequence[str], working_dir: str, terminal: tuple[str, TerminalSize] | None
+        self,
+        beside: tuple[int, int],
+        argv: Sequence[str],
+        env: Sequence[str],
+        working_dir: str,
+        terminal: tuple[str, TerminalSize] | None,
     ) -> Command: ...
 
 
@@ -81,7 +89,8 @@ class Talks:
         board.typists[key] = name
         _logger.info("somebody types to a run", extra={"device": board.name, "pod": entry.pod, "container": container, "who": name})
         try:
-            yield Typist(board, entry)
+            with self._talkers[entry.device].typing(*key):
+                yield Typist(board, entry)
         finally:
             del board.typists[key]
 
@@ -94,13 +103,13 @@ class Talks:
         env = [f"{name}={value}" for name, value in program.env]
         size = None if terminal is None else (terminal[0], TerminalSize(*terminal[1:]))
         try:
-            started = await self._talkers[entry.device].run_command(argv, env, program.working_dir, size)
+            started = await self._talkers[entry.device].run_command((entry.wid, entry.gen), argv, env, program.working_dir, size)
         except DeviceError as error:
             raise TalkRefused(UNPROCESSABLE, f"exec on device {entry.device}: {error.text}") from error
         except TransportError as error:
             raise TalkRefused(UNAVAILABLE, f"exec on device {entry.device}: {error}") from error
         try:
-            yield BoardCommand(started)
+            yield BoardCommand(started, entry.device)
         finally:
             await started.aclose()
 
@@ -127,6 +136,8 @@ class Typist:
                 await self._board.requester.request(SendInput(self._entry.wid, self._entry.gen, piece, is_last))
             except DeviceError as error:
                 raise TalkRefused(CONFLICT, f"device {self._board.name} takes no input: {error.text}") from error
+            except SessionLost as error:
+                raise TalkRefused(UNAVAILABLE, LOST_INPUT.format(self._board.name, error)) from error
             except TransportError as error:
                 raise TalkRefused(UNAVAILABLE, f"device {self._board.name}: {error}") from error
 
@@ -134,15 +145,18 @@ class Typist:
 class BoardCommand:
     """A command that runs beside the workloads of a board."""
 
-    def __init__(self, command: Command) -> None:
+    def __init__(self, command: Command, device: str) -> None:
         self._command = command
+        self._device = device
 
     async def receive(self) -> Piece | Ended:
         """The end comes once, after all output. Raises TalkRefused."""
         try:
             told = await self._command.receive()
+        except DeviceError as error:
+            raise TalkRefused(UNAVAILABLE, f"device {self._device} ended the command: {error.text}") from error
         except TransportError as error:
-            raise TalkRefused(UNAVAILABLE, str(error)) from error
+            raise TalkRefused(UNAVAILABLE, f"device {self._device}: {error}") from error
         return Ended(*told) if isinstance(told, CommandEnd) else Piece(*told)
 
     async def send(self, data: bytes, *, is_end: bool = False) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MAX_WHO_CHARS: Final = 80
 PIECE_BYTES: Final = 64 * 1024
+PROBE_S: Final = 5.0
+"""While input waits for somebody to read it, nobody hears that its client has left: so often the client is written to."""
 DEFAULT_TERMINAL: Final = TerminalWish("xterm", 80, 24)
 """Until the client tells its own."""
 
@@ -62,7 +64,8 @@ class RemoteCommandHandler:
         else:
             typist = who(request) if streams.stdin else None
             begin = functools.partial(self.conversations.attach, pod, container, typist, is_terminal=streams.tty)
-        return _takeover(request, streams, begin)
+        # Without a terminal nobody can ever say anything: a command that reads finds the end, as with a container runtime.
+        return _takeover(request, streams, begin, has_no_input=self.is_exec and not streams.stdin and not streams.tty)
 
 
 def streams_of(request: Request) -> Streams:
@@ -82,7 +85,9 @@ def who(request: Request) -> str:
     return request.query.get("who", ["somebody"])[0][:MAX_WHO_CHARS]
 
 
-def _takeover(request: Request, streams: Streams, begin: Callable[[], AbstractAsyncContextManager[Conversation]]) -> TakeoverReply:
+def _takeover(
+    request: Request, streams: Streams, begin: Callable[[], AbstractAsyncContextManager[Conversation]], *, has_no_input: bool
+) -> TakeoverReply:
     from gateway.kubelet.websocket import WebSocket, accept_token, is_key  # loaded by the first conversation: most gateways have none
 
     headers = request.headers
@@ -97,15 +102,21 @@ def _takeover(request: Request, streams: Streams, begin: Callable[[], AbstractAs
     answer = (("upgrade", "websocket"), ("sec-websocket-accept", accept_token(key)), ("sec-websocket-protocol", protocol))
 
     async def run(stream: Pipe, early: bytes) -> None:
-        await _converse(WebSocket(stream, early), streams, begin)
+        await _converse(WebSocket(stream, early), streams, begin, has_no_input=has_no_input)
 
     return TakeoverReply(answer, run)
 
 
-async def _converse(socket: WebSocket, streams: Streams, begin: Callable[[], AbstractAsyncContextManager[Conversation]]) -> None:
+async def _converse(
+    socket: WebSocket, streams: Streams, begin: Callable[[], AbstractAsyncContextManager[Conversation]], *, has_no_input: bool
+) -> None:
     try:
         async with begin() as conversation, anyio.create_task_group() as tasks:
-            tasks.start_soon(_take_input, socket, streams, conversation, tasks.cancel_scope)
+            if has_no_input:
+                await conversation.send(b"", is_end=True)
+            input_waits = anyio.Lock()
+            tasks.start_soon(_take_input, socket, streams, conversation, input_waits, tasks.cancel_scope)
+            tasks.start_soon(_look_after, socket, input_waits, tasks.cancel_scope)
             await _give_output(socket, streams, conversation)
             tasks.cancel_scope.cancel()
     except* ConversationRefused as refused:
@@ -132,15 +143,27 @@ async def _give_output(socket: WebSocket, streams: Streams, conversation: Conver
                 await socket.send(channels.encode(channel, told.data[start : start + PIECE_BYTES]))
 
 
-async def _take_input(socket: WebSocket, streams: Streams, conversation: Conversation, scope: anyio.CancelScope) -> None:
+async def _look_after(socket: WebSocket, input_waits: anyio.Lock, scope: anyio.CancelScope) -> None:
+    """The client may leave while its input waits, and what it sent is not read to its end."""
+    while True:
+        await anyio.sleep(PROBE_S)
+        if input_waits.locked() and not await socket.is_there():
+            scope.cancel()
+
+
+async def _take_input(
+    socket: WebSocket, streams: Streams, conversation: Conversation, input_waits: anyio.Lock, scope: anyio.CancelScope
+) -> None:
     """Until the client leaves: that ends the conversation."""
     try:
         while (message := await socket.receive()) is not None:
             match channels.decode(message):
                 case Input(data) if streams.stdin:
-                    await conversation.send(data)
+                    async with input_waits:
+                        await conversation.send(data)
                 case InputEnd() if streams.stdin:
-                    await conversation.send(b"", is_end=True)
+                    async with input_waits:
+                        await conversation.send(b"", is_end=True)
                 case Resize(columns, rows) if streams.tty:
                     conversation.resize(columns, rows)
                 case _:

@@ -83,6 +83,10 @@ class WebSocket:
         """Dropped when the other side has gone: receive tells."""
         await self._send(BytesMessage(message))
 
+    async def is_there(self) -> bool:
+        """Whether the other side takes what is sent, for somebody who does not receive now. Of one just gone it may say yes once."""
+        return await self._send(Ping())
+
     async def close(self, code: int = NORMAL) -> None:
         """Say farewell and wait a moment for the answer, so that what was sent last is not cut off."""
         await self._send(CloseConnection(code))
@@ -90,9 +94,10 @@ class WebSocket:
             while await self.receive() is not None:
                 pass
 
-    async def _send(self, event: CloseConnection | BytesMessage | Ping | Pong) -> None:
+    async def _send(self, event: CloseConnection | BytesMessage | Ping | Pong) -> bool:
         async with self._sending:
             try:
                 await self._stream.send(self._connection.send(event))
             except (*_GONE, LocalProtocolError):
-                return
+                return False
+        return True

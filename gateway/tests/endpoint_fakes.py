@@ -355,6 +355,8 @@ class Echo:
     async def send(self, data: bytes, *, is_end: bool = False) -> None:
         if data == b"break":
             raise ConversationRefused("the device is gone")
+        if data == b"never read":
+            await anyio.sleep_forever()
         if data:
             await self._put.send(Output(data, is_error=data.startswith(b"!")))
         if is_end:

@@ -16,7 +16,7 @@ from anyio.abc import ByteStream
 
 from gateway.cli.client import Client, GatewayRefused
 from gateway.cli.websocket_client import opened
-from gateway.kubelet import channels
+from gateway.kubelet import channels, remote_command
 from gateway.kubelet.channels import Channel, ChannelError, Input, InputEnd, Resize
 from gateway.kubelet.listeners import listen_unix
 from gateway.kubelet.routes import Endpoint, kubelet_routes
@@ -136,6 +136,12 @@ async def test_a_command_gets_its_input_and_gives_its_streams_and_its_code(clien
     assert fake.open == 0
 
 
+async def test_a_command_without_an_input_finds_its_end(client: Client, fake: FakeConversations) -> None:
+    async with opened(client, "/exec/default/hello/main?command=cat&command=5&output=1") as socket:
+        assert channels.result(together(await all_of(socket), Channel.ERROR)) == (5, "")
+    assert fake.open == 0
+
+
 async def test_a_terminal_has_one_output_and_a_size(client: Client, fake: FakeConversations) -> None:
     async with opened(client, "/exec/default/hello/main?command=cat&command=0&input=1&output=1&error=1&tty=1") as socket:
         await socket.send(channels.encode(Channel.RESIZE, b'{"Width":93,"Height":31}'))
@@ -187,6 +193,20 @@ async def begun(client: Client, fake: FakeConversations) -> AsyncIterator[WebSoc
 async def test_a_client_that_leaves_ends_it(client: Client, fake: FakeConversations) -> None:
     async with begun(client, fake):
         pass
+    await left(fake)
+
+
+async def test_a_client_that_leaves_while_its_input_waits_ends_it(
+    client: Client, fake: FakeConversations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote_command, "PROBE_S", 0.02)
+    async with begun(client, fake) as socket:
+        await socket.send(channels.encode(Channel.STDIN, b"never read"))
+        await socket.send(channels.encode(Channel.STDIN, b"behind it"))
+        with anyio.move_on_after(0.2) as listening:
+            await socket.receive()
+        assert listening.cancelled_caught  # it is asked whether it is there, and that is no message
+        assert fake.open == 1
     await left(fake)
 
 

@@ -32,6 +32,7 @@ class FakeTalker:
         self.asked: list[SendInput] = []
         self.commands: list[tuple[object, ...]] = []
         self.watchers = 0
+        self.typed_to: list[tuple[int, int]] = []
         self.says_no: TransportError | None = None
         self.tells: list[CommandOutput | CommandEnd | LinkLost] = []
         self.is_closed = False
@@ -50,12 +51,23 @@ class FakeTalker:
         yield
         self.watchers -= 1
 
+    @contextlib.contextmanager
+    def typing(self, wid: int, gen: int) -> Iterator[None]:
+        self.typed_to.append((wid, gen))
+        yield
+        self.typed_to.remove((wid, gen))
+
     async def run_command(
-        self, argv: Sequence[str], env: Sequence[str], working_dir: str, terminal: tuple[str, TerminalSize] | None
+        self,
+        beside: tuple[int, int],
+        argv: Sequence[str],
+        env: Sequence[str],
+        working_dir: str,
+        terminal: tuple[str, TerminalSize] | None,
     ) -> FakeTalker:
         if self.says_no is not None:
             raise self.says_no
-        self.commands.append((argv, env, working_dir, terminal))
+        self.commands.append((beside, argv, env, working_dir, terminal))
         return self
 
     async def receive(self) -> CommandOutput | CommandEnd:
@@ -112,6 +124,7 @@ async def test_what_is_typed_goes_to_the_run_in_pieces_that_fit(table: Table) ->
 def test_one_types_at_a_time_and_everybody_sees_who(table: Table) -> None:
     with table.talks.typing("uid", "main", "alice\x1b[2J" + "x" * 500):
         assert list(table.board.typists.values()) == ["alice?[2J" + "x" * 111]
+        assert table.device.typed_to == [(7, 2)]
         with (
             pytest.raises(TalkRefused, match=r"alice.* types to container main on dev; look on without -i"),
             table.talks.typing("uid", "main", "bob"),
@@ -120,6 +133,7 @@ def test_one_types_at_a_time_and_everybody_sees_who(table: Table) -> None:
         with table.talks.watching("uid", "main"), table.talks.watching("uid", "main"):
             assert table.device.watchers == 2
     assert table.board.typists == {}
+    assert table.device.typed_to == []
     assert table.device.watchers == 0
     with table.talks.typing("uid", "main", "bob"):
         pass
@@ -129,7 +143,8 @@ def test_one_types_at_a_time_and_everybody_sees_who(table: Table) -> None:
     ("no", "text"),
     [
         (DeviceError(Code.BUSY, "the console is busy"), "device dev takes no input: the console is busy"),
-        (SessionLost("the session ended"), "device dev: the session ended"),
+        (SessionLost("the session ended"), "device dev: the session ended; what was typed last may not have arrived"),
+        (LinkLost("pulled"), "device dev: pulled"),
     ],
 )
 async def test_a_device_that_says_no_is_heard(table: Table, no: TransportError, text: str) -> None:
@@ -159,7 +174,7 @@ async def test_a_command_has_the_environment_of_the_container(table: Table) -> N
         with pytest.raises(TalkRefused, match="pulled"):
             await command.receive()
     size = TerminalSize(80, 24)
-    assert table.device.commands == [(["ls"], ["V=1"], "/srv", ("xterm", size)), (b"in",), (TerminalSize(1, 2),)]
+    assert table.device.commands == [((7, 2), ["ls"], ["V=1"], "/srv", ("xterm", size)), (b"in",), (TerminalSize(1, 2),)]
     assert table.device.has_ended_input
     assert table.device.is_closed
 

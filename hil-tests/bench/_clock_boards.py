@@ -9,7 +9,8 @@ import time
 from typing import ClassVar
 
 from gateway.cli import simulate
-from transports.simulated.programs import PROGRAMS, Invocation, Outcome, Program, Wait, Write
+from transports.simulated.outcomes import Outcome, Wait, Write
+from transports.simulated.programs import PROGRAMS, Invocation, Program
 
 
 class Clock:

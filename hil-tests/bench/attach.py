@@ -1,7 +1,8 @@
 """A key and back, and a line to whoever follows: through a gateway and kubectl, beside a program that opens the port itself (socat).
 
-The far end of the port is a program on a terminal that gives back every byte. Whoever types has a terminal, too. The same person, port
-and far end for everybody, one after another, so that the difference is what is in between.
+The far end of the port is a program on a terminal that gives back every byte. Whoever types has a terminal, too. The same person,
+port and far end for everybody, one after another, so that the difference is what is in between. Last a simulated board with our
+firmware: a key at the terminal that it makes, and bytes through a command and back.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Final
 
 import control_plane as control_planes
 from bench._figures import Figures, quantile, show_pace
+from board_lab import BoardDesk
 from console_lab import ConsoleLab
 from gateways import WIRELET
 from lab import container
@@ -29,6 +31,7 @@ from workbench import Workbench
 
 KEYS: Final = 200
 LINES: Final = 50
+COPIED_BYTES: Final = 4 << 20
 NAMESPACE: Final = "bench"
 FAR_END: Final = ["sh", "-c", "stty raw -echo; exec cat"]
 ATTACH_MS: Final = 20.0
@@ -99,6 +102,18 @@ def following(figures: Figures, lab: ConsoleLab, folder: Path) -> None:
         lab.gateway.stop()
 
 
+def on_a_board(figures: Figures, workbench: Workbench, folder: Path) -> None:
+    desk = BoardDesk(workbench, folder)
+    desk.put("job", "hello")
+    round_trips(figures, "wirelet exec on a board", [*WIRELET, "exec", "-it", "job", "--", "cat"], desk.gateway.cli_env, ATTACH_MS)
+    data = os.urandom(COPIED_BYTES)
+    began = time.monotonic()
+    told = desk.ran("exec", "-i", "job", "--", "cat", stdin=data)
+    took_s = time.monotonic() - began
+    assert told.stdout == data, told.stderr
+    figures.show("through cat on a board and back, the command's start included", len(data) / took_s / 1000, "kB/s")
+
+
 def main() -> int:
     figures = Figures()
     show_pace(figures)
@@ -114,6 +129,7 @@ def main() -> int:
                         story(figures, lab, folder)
                     finally:
                         lab.close()
+            on_a_board(figures, workbench, folder)
         except NotReady as not_ready:
             print(f"not measured: {not_ready}", file=sys.stderr)
             return 1

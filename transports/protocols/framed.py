@@ -8,10 +8,12 @@ workloads.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from transports.errors import LocalProtocolError, RemoteProtocolError, SessionLost
+from transports.conversing import CoreCommand
+from transports.errors import DeviceError, LocalProtocolError, RemoteProtocolError, SessionLost
+from transports.link import TerminalSize
 from transports.protocol import (
     GARBAGE,
     Answered,
@@ -33,20 +35,26 @@ from transports.protocol import (
     RequestId,
     RequestLost,
     Returned,
+    SendInput,
     Text,
     WorkloadChanged,
     WorkloadStatus,
 )
 from transports.protocol import GapReason as GapReason
 from transports.protocols.clock_filter import ClockFilter
+from transports.protocols.command_talk import longest_exec
+from transports.protocols.conversations import Conversations
 from transports.protocols.log_reader import LogReader
 from transports.protocols.noise_watch import NoiseWatch
 from transports.protocols.problem_filter import ProblemFilter
 from transports.protocols.requests import MAX_OPEN_REQUESTS, OpenRequest, RequestTable, check_size, to_message
 from transports.wire import messages
+from transports.wire.channels import Channels
+from transports.wire.conversation_messages import Close
 from transports.wire.datagrams import Hello
 from transports.wire.gateway_session import GatewaySession, Joining
-from transports.wire.numbers import Code, Method
+from transports.wire.numbers import Body, Caps, Code, Method
+from transports.wire.profile import MAX_DEVICE_ITEMS
 from transports.wire.receive_stream import MAX_CREDIT_BYTES
 
 MAX_PAGES: Final = 1024
@@ -107,6 +115,7 @@ class FramedProtocol:
         self._now = 0.0
         """Of the newest read."""
         self._requests = RequestTable()
+        self._talks = Conversations(self)
         self._events: list[Event] = []
         self._last_id = 0
         self._workloads: list[WorkloadStatus] = []
@@ -133,7 +142,7 @@ class FramedProtocol:
     @property
     def read_pause_s(self) -> float:
         """How long the device's log may gather without harm: a quarter of its ring. 0 without a session or a line."""
-        if not self._is_listed:
+        if not self._is_listed or self._talks:
             return 0.0
         return self._read_pause_s if self._now >= self._lossy_until else min(self._read_pause_s, LOSSY_READ_PAUSE_S)
 
@@ -148,6 +157,8 @@ class FramedProtocol:
         self._now = now
         self._session.receive_data(data, now)
         self._put_output(now)
+        if self._talks:
+            self._talks.look()
         if self._session.rx_bad != self._bad_seen:
             self._look_at_noise(now)
         if self._session.log.rejects != self._rejects_seen:
@@ -177,17 +188,64 @@ class FramedProtocol:
             self._session.stored(checkpoint.stored, now)
 
     def request(self, request: Request, now: float) -> RequestId:
+        hello = self._hello()
+        if len(self._requests) >= MAX_OPEN_REQUESTS:
+            raise LocalProtocolError(f"{MAX_OPEN_REQUESTS} requests to one device are open")
+        if isinstance(request, SendInput):
+            if not hello.caps & Caps.STDIN:
+                raise DeviceError(Code.UNSUPPORTED, "its programs read none (it does not name the capability stdin)")
+            request_id = self._new_id()
+            self._talks.type(request, request_id)
+            return request_id
+        method, body = to_message(request, has_directories=self._has_directories)
+        check_size(method, body, hello.max_msg)
+        return self._queue(method, body)
+
+    def _hello(self) -> Hello:
         hello = self._session.hello
         if hello is None:
             raise SessionLost("there is no session with the device")
-        if len(self._requests) >= MAX_OPEN_REQUESTS:
-            raise LocalProtocolError(f"{MAX_OPEN_REQUESTS} requests to one device are open")
-        method, body = to_message(request, has_directories=self._has_directories)
-        check_size(method, body, hello.max_msg)
+        return hello
+
+    def _new_id(self) -> RequestId:
         self._last_id += 1
-        request_id = RequestId(self._last_id)
+        return RequestId(self._last_id)
+
+    def _queue(self, method: Method, body: Body) -> RequestId:
+        request_id = self._new_id()
         self._requests.add(OpenRequest(request_id, method, body))
         return request_id
+
+    # -- conversations; see transports.conversing.ConversingProtocol
+
+    def begin_command(
+        self, beside: tuple[int, int], argv: Sequence[str], terminal: TerminalSize | None, moved: Callable[[], None], now: float
+    ) -> CoreCommand:
+        hello = self._hello()
+        if not hello.caps & Caps.EXEC:
+            raise DeviceError(Code.UNSUPPORTED, "nothing but its workloads runs on it (it does not name the capability exec)")
+        if len(argv) > MAX_DEVICE_ITEMS:
+            raise LocalProtocolError(f"a command of {len(argv)} words exceeds the {MAX_DEVICE_ITEMS} that a device takes")
+        check_size(Method.EXEC, longest_exec(beside, argv).to_map(), hello.max_msg)
+        return self._talks.begin_command(beside, argv, terminal, moved)
+
+    def typist_left(self, wid: int, gen: int) -> None:
+        self._talks.typist_left((wid, gen))
+
+    def talk_channels(self) -> Channels | None:
+        return self._session.channels
+
+    def ask_for_talk(self, method: Method, body: Body) -> RequestId:
+        return self._queue(method, body)
+
+    def tell_close(self, body: Body) -> None:
+        self._requests.add(OpenRequest(None, Method.CLOSE, body, is_answered=False))
+
+    def input_taken(self, request_id: RequestId, code: int, text: str) -> None:
+        self._events.append(Answered(request_id, code, None, text))
+
+    def input_lost(self, request_id: RequestId) -> None:
+        self._events.append(RequestLost(request_id))
 
     def next_deadline(self) -> float | None:
         return self._session.next_deadline()
@@ -254,7 +312,8 @@ class FramedProtocol:
     def on_left(self, why: str, now: float) -> None:
         self._put_output(now)
         self._is_listed = False
-        self._events += [RequestLost(request_id) for request_id in self._requests.close()]
+        self._events += [RequestLost(request_id) for request_id in self._requests.close() if not self._talks.owns(request_id)]
+        self._talks.lost(why)
         self._events.append(Left(why))
 
     def on_log(self, offset: int, data: bytes) -> None:
@@ -306,6 +365,8 @@ class FramedProtocol:
                 condition = messages.Condition.from_map(message.body)
                 if condition.state:
                     self._tell(condition.reason, condition.message, key=f"{condition.reason}: {condition.message}")
+            case Method.CLOSE:
+                self._talks.closed(Close.from_map(message.body))
             case Method.ERROR:
                 error = messages.ErrorNote.from_map(message.body)
                 text = error.text or f"code {error.code}"
@@ -317,6 +378,8 @@ class FramedProtocol:
         request = self._requests.answered(answer.rid)
         if request is None:
             self._count("unknown_answers")
+        elif request.id is not None and self._talks.owns(request.id):
+            self._talks.answered(request.id, answer)
         elif request.id is not None:
             self._answer_caller(request.id, request.method, answer)
         elif request.method is Method.LIST:

@@ -31,6 +31,8 @@ class OpenRequest:
     id: RequestId | None
     method: Method
     body: Body
+    is_answered: bool = True
+    """False: a notification, which has its place among the requests."""
 
 
 class RequestTable:
@@ -56,6 +58,8 @@ class RequestTable:
         if not self._waiting or (only_own and self._waiting[0].id is not None):
             return None
         request = self._waiting[0]
+        if not request.is_answered:
+            return messages.encode_control(messages.Notification(request.method, request.body))
         return messages.encode_control(messages.Request(self._next_rid, request.method, request.body))
 
     @property
@@ -64,8 +68,10 @@ class RequestTable:
         return bool(self._waiting)
 
     def sent(self) -> None:
-        self._open[self._next_rid] = self._waiting.popleft()
-        self._next_rid += 1
+        request = self._waiting.popleft()
+        if request.is_answered:
+            self._open[self._next_rid] = request
+            self._next_rid += 1
 
     def answered(self, rid: int) -> OpenRequest | None:
         return self._open.pop(rid, None)
@@ -106,7 +112,7 @@ def to_message(request: Request, *, has_directories: bool) -> tuple[Method, Body
         case Reboot():
             return Method.REBOOT, messages.RebootRequest(request.mode, request.delay_ms).to_map()
         case SendInput():
-            raise LocalProtocolError("standard input: nothing is typed to devices that speak frames yet")
+            raise LocalProtocolError("input goes over a channel of its own")
         case _:
             assert_never(request)
 

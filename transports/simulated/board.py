@@ -13,9 +13,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from transports.protocol import DeviceStats, Inventory, ProgramInfo, WorkloadStatus
-from transports.simulated.programs import PROGRAMS, Invocation, Program, ResetDevice, accept
+from transports.simulated.inputs import RunInput
+from transports.simulated.outcomes import ResetDevice
+from transports.simulated.programs import PROGRAMS, Invocation, Program, accept
 from transports.simulated.programs import start as start_program
 from transports.simulated.slots import Run
+from transports.simulated.talks import BoardTalks
+from transports.wire.conversation_messages import Attach, Exec
 from transports.wire.device_session import DeviceConfig, DeviceSession, Retained
 from transports.wire.messages import (
     InventoryAnswer,
@@ -30,7 +34,7 @@ from transports.wire.messages import (
     refusal,
     status_to_map,
 )
-from transports.wire.numbers import AwayReason, Body, Caps, Code, Method, ResetCause
+from transports.wire.numbers import AwayReason, Body, Caps, Code, Method, ResetCause, StartFlag
 from transports.wire.profile import pack
 from transports.wire.records import encode_start_record
 
@@ -43,6 +47,10 @@ MTU_BYTES: Final = 243
 """A frame of 256 bytes on the wire: what a board with little RAM takes."""
 MAX_MESSAGE_BYTES: Final = 4096
 MAX_ANSWER_BYTES: Final = 1024
+TALK_BYTES: Final = 2048
+"""Of each buffer of a conversation."""
+DEFAULT_CONVERSATIONS: Final = 4
+MAX_CONVERSATIONS: Final = 100
 ANSWER_SPARE_BYTES: Final = 64
 """Of an answer: what is not items of a page."""
 START_RECORD_BYTES: Final = 24
@@ -68,6 +76,8 @@ class BoardConfig:
     slots: int = 1
     ring_bytes: int = 16384
     accept_any: bool = False
+    conversations: int = DEFAULT_CONVERSATIONS
+    """Commands and typists at a time; 0: it can neither run the ones nor hear the others."""
     line_bytes_per_s: float | None = None
 
     @property
@@ -88,12 +98,16 @@ class Board:
             raise ValueError(f"slots must be 1 to {MAX_SLOTS}, not {config.slots}")
         if not MIN_RING_BYTES <= config.ring_bytes <= MAX_RING_BYTES:
             raise ValueError(f"ring must be {MIN_RING_BYTES} to {MAX_RING_BYTES} bytes, not {config.ring_bytes}")
+        if not 0 <= config.conversations <= MAX_CONVERSATIONS:
+            raise ValueError(f"conversations must be 0 to {MAX_CONVERSATIONS}, not {config.conversations}")
         self.config = config
         self.boots = 0
         self._trace = trace
         self._rng = random.Random(f"{config.seed}/{config.name}")
         self._session: DeviceSession | None = None
         self._retained: Retained | None = None
+        self._talks: BoardTalks | None = None
+        """Lives and dies with the session core of a boot."""
         self._runs: dict[int, Run] = {}
         self._boot_at = now
         self._cause = ResetCause.POWER
@@ -121,7 +135,7 @@ class Board:
         self._power_up(cause, now)
 
     def _power_up(self, cause: ResetCause, now: float) -> None:
-        self._session = None
+        self._session = self._talks = None
         self._runs.clear()
         self._reset_wanted = self._reboot_at = None
         self._cause = cause
@@ -139,11 +153,13 @@ class Board:
             max_answer_bytes=MAX_ANSWER_BYTES,
             ring_bytes=config.ring_bytes,
             reserve_bytes=START_RECORD_BYTES * config.slots,
-            caps=int(Caps.RLOG | Caps.STATS),
+            caps=int(Caps.RLOG | Caps.STATS | (Caps.EXEC | Caps.STDIN if config.conversations else 0)),
+            talk_bytes=TALK_BYTES,
             line_bytes_per_s=config.line_bytes_per_s,
         )
         uptime_ms = round((now - self._boot_at) * 1000)
         self._session = DeviceSession(device, self, now, retained=self._retained, reset_cause=self._cause, uptime_ms=uptime_ms)
+        self._talks = BoardTalks(self._session, config.conversations, config.name, self._load)
         self._retained = None
         self.boots += 1
         self._trace(f"boot {self.boots}, reset cause {self._cause.name.lower()}")
@@ -172,6 +188,7 @@ class Board:
             return self._boot_at
         deadlines = [run.next_deadline() for run in self._runs.values()]
         deadlines.append(self._reboot_at)
+        deadlines.append(self._talks.next_deadline() if self._talks is not None else None)
         if not self._waits_for_send:
             deadlines.append(session.next_deadline())
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
@@ -201,8 +218,14 @@ class Board:
                 self._reset_wanted = ResetCause.SOFTWARE
             if run.is_over and not was_over:
                 self._tell_exit(run)
+        if self._talks is not None and self._talks.poll(self._is_alive, now) == ResetDevice():
+            self._reset_wanted = ResetCause.SOFTWARE
         if self._reset_wanted is not None:
             self._power_up(self._reset_wanted, now)
+
+    def _is_alive(self, key: tuple[int, int]) -> bool:
+        run = self._find(key[0])
+        return run is not None and run.status.gen == key[1] and not run.is_over
 
     def _tell_exit(self, run: Run) -> None:
         status = run.status
@@ -233,6 +256,12 @@ class Board:
                 return OK, self._stats().to_map()
             case Method.REBOOT:
                 return self._reboot(RebootRequest.from_map(body), now)
+            case Method.EXEC if self._talks is not None and self.config.conversations:
+                execute = Exec.from_map(body)
+                return self._talks.execute(execute, self._find(execute.wid), list(self._runs.values()), now)
+            case Method.ATTACH if self._talks is not None and self.config.conversations:
+                attach = Attach.from_map(body)
+                return self._talks.attach(attach, self._find(attach.wid), list(self._runs.values()))
             case _:
                 return Code.UNSUPPORTED, refusal(f"method {method:02x}")
 
@@ -257,7 +286,8 @@ class Board:
             if run.status.gen == start.gen:
                 return OK, status_to_map(run.status)
             return Code.BAD_STATE, refusal(f"gen {run.status.gen} of this workload is in slot {run.slot}")
-        program = self._load(start)
+        stdin = RunInput(is_tty=bool(start.flags & StartFlag.TTY)) if start.flags & StartFlag.STDIN else None
+        program = self._load(Invocation(start.program, start.args, start.env, self.config.name, stdin))
         if program is None:
             return Code.NOT_FOUND, refusal(f"no program {start.program!r}; there are: {', '.join(PROGRAMS)}"[: MAX_ANSWER_BYTES // 2])
         slot = next((slot for slot in range(self.config.slots) if slot not in self._runs), None)
@@ -266,12 +296,11 @@ class Board:
         start_off = session.log.next
         if not session.write_log(encode_start_record(session.uptime_ms(now), slot, start.wid, start.gen), is_start=True):
             return Code.BUSY, refusal("the log is full")
-        run = Run(start, slot, program, _BoardLog(session), start_off, now, self.config.ring_bytes // 4)
+        run = Run(start, slot, program, _BoardLog(session), start_off, now, self.config.ring_bytes // 4, stdin)
         self._runs[slot] = run
         return OK, status_to_map(run.status)
 
-    def _load(self, start: Start) -> Program | None:
-        call = Invocation(start.program, start.args, start.env, self.config.name)
+    def _load(self, call: Invocation) -> Program | None:
         program = start_program(call)
         return accept(call) if program is None and self.config.accept_any else program
 
@@ -349,6 +378,8 @@ class _BoardLog:
 def _told(method: int, body: Mapping[int, object]) -> str:
     """A request for a person: its name, whose it is, and for START the program."""
     name = _METHOD_NAMES.get(method, f"method {method:02x}")
+    if method in (Method.EXEC, Method.ATTACH):
+        return f"{name} {body.get(2)} on channel {body.get(4)}" if method == Method.EXEC else f"{name} on channel {body.get(4)}"
     if method not in (Method.START, Method.STOP, Method.REMOVE):
         return name
     wid, gen = body.get(1), body.get(2)

@@ -13,7 +13,7 @@ import anyio.lowlevel
 
 from transports.errors import LinkBusy, LinkLost, LinkNotFound
 from transports.link import MAX_READ_BYTES
-from transports.simulated.board import BoardConfig
+from transports.simulated.board import DEFAULT_CONVERSATIONS, BoardConfig
 from transports.simulated.runner import BoardRunner
 
 PIPE_BYTES: Final = 16384
@@ -160,8 +160,19 @@ class MemoryPort:
 class SimulatedLinkOpener(MemoryPort):
     """A board in this process. Start run() once, beside the supervisor; the board is powered for as long as it runs."""
 
-    def __init__(self, *, device_id: str = "", seed: int = 0, slots: int = 1, ring_bytes: int = 16384, accept_any: bool = False) -> None:
-        config = BoardConfig(id=device_id, seed=seed, slots=slots, ring_bytes=ring_bytes, accept_any=accept_any)
+    def __init__(
+        self,
+        *,
+        device_id: str = "",
+        seed: int = 0,
+        slots: int = 1,
+        ring_bytes: int = 16384,
+        accept_any: bool = False,
+        conversations: int = DEFAULT_CONVERSATIONS,
+    ) -> None:
+        config = BoardConfig(
+            id=device_id, seed=seed, slots=slots, ring_bytes=ring_bytes, accept_any=accept_any, conversations=conversations
+        )
         super().__init__(f"simulated:{config.name}")
         self.runner = BoardRunner(config, self)
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol
 
 from transports.protocol import ExitReason
+from transports.simulated.outcomes import Blocked, Exited, Outcome, ResetDevice, Wait, Write
+from transports.simulated.readers import Copier, Input, Ruler
 
 USAGE_CODE: Final = 2
 PANIC_CODE: Final = 134
@@ -39,39 +41,10 @@ class Invocation:
     args: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
     board: str = "sim"
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Poll again at `until`; None: nothing will happen before a stop."""
-
-    until: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Blocked:
-    """Poll again when the log has room."""
-
-
-@dataclass(frozen=True, slots=True)
-class Exited:
-    code: int
-    reason: ExitReason
-    signal: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ResetDevice:
-    """The whole device restarts now."""
-
-
-Outcome = Wait | Blocked | Exited | ResetDevice
-
-
-class Write(Protocol):
-    """Append one line; False: there was no room and nothing was written."""
-
-    def __call__(self, line: bytes, *, stderr: bool = False) -> bool: ...
+    stdin: Input | None = None
+    """None: nobody can ever say anything to it."""
+    size: Callable[[], tuple[int, int] | None] = lambda: None
+    """(columns, rows) of its terminal, now."""
 
 
 class Program(Protocol):
@@ -273,7 +246,15 @@ def _env(call: Invocation) -> Program:
 
 
 def _cat(call: Invocation) -> Program:
-    return Printer([], Wait())
+    return Copier(call.stdin)
+
+
+def _tee(call: Invocation) -> Program:
+    return Copier(call.stdin, both=True)
+
+
+def _size(call: Invocation) -> Program:
+    return Ruler(call.stdin, call.size)
 
 
 def _sleep(call: Invocation) -> Program:
@@ -316,7 +297,9 @@ PROGRAMS: Final[dict[str, Callable[[Invocation], Program]]] = {
     "firehose": _firehose,
     "hello": _hello,
     "reboot": _reboot,
+    "size": _size,
     "sleep": _sleep,
     "stubborn": lambda call: Stubborn(),
     "stuck": lambda call: Stuck(),
+    "tee": _tee,
 }

@@ -10,12 +10,23 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from transports.protocol import ExitReason, GapReason, RecordKind, WorkloadState, WorkloadStatus
-from transports.simulated.programs import Blocked, Exited, Program, ResetDevice, Stuck, Wait
+from transports.simulated.inputs import RunInput
+from transports.simulated.outcomes import Blocked, Exited, Reading, ResetDevice, Wait
+from transports.simulated.programs import Program, Stuck
 from transports.wire.messages import Start
 from transports.wire.records import MAX_RECORD_BYTES, RECORD_OVERHEAD_BYTES, encode_gap_record, encode_record
 
 KILLED_CODE: Final = 137
 KILL_SIGNAL: Final = 9
+
+
+_KINDS: Final = {
+    (False, True): RecordKind.STDOUT,
+    (False, False): RecordKind.STDOUT_PARTIAL,
+    (True, True): RecordKind.STDERR,
+    (True, False): RecordKind.STDERR_PARTIAL,
+}
+"""By (to standard error, the line ends there)."""
 
 
 class Log(Protocol):
@@ -39,8 +50,21 @@ class LinkLossRule:
 class Run:
     """A (wid, gen) in a slot. poll() moves it on; status() is its record."""
 
-    def __init__(self, start: Start, slot: int, program: Program, log: Log, start_off: int, now: float, max_record_bytes: int) -> None:
+    def __init__(
+        self,
+        start: Start,
+        slot: int,
+        program: Program,
+        log: Log,
+        start_off: int,
+        now: float,
+        max_record_bytes: int,
+        stdin: RunInput | None = None,
+    ) -> None:
         self.slot = slot
+        self.env = start.env
+        self.stdin = stdin
+        """None: its START did not ask for one."""
         self.wake_at: float | None = now
         self.is_blocked = False
         self.link_loss = LinkLossRule()
@@ -119,7 +143,7 @@ class Run:
         match outcome:
             case Wait(until):
                 self.wake_at = until
-            case Blocked():
+            case Blocked() | Reading():
                 self.is_blocked = True
             case Exited():
                 self._finish(outcome, now)
@@ -135,6 +159,8 @@ class Run:
             return
         self.is_blocked = False
         self.wake_at = self._kill_at = self._link_loss_at = None
+        if self.stdin is not None:
+            self.stdin.close()
         self.status = replace(
             self.status,
             state=WorkloadState.EXITED,
@@ -147,8 +173,8 @@ class Run:
 
     # -- the program's output
 
-    def _write(self, line: bytes, *, stderr: bool = False) -> bool:
-        kind = RecordKind.STDERR if stderr else RecordKind.STDOUT
+    def _write(self, line: bytes, *, stderr: bool = False, ends_line: bool = True) -> bool:
+        kind = _KINDS[stderr, ends_line]
         if self._tell_refused() and self._write_pieces(line, kind):
             return True
         if self._program.drops:
@@ -159,7 +185,7 @@ class Run:
     def _write_pieces(self, line: bytes, kind: RecordKind) -> bool:
         """A long line goes in pieces, each when it has room; what is left of it waits for the next poll of the same line."""
         rest = line if self._half is None else self._half
-        partial = RecordKind.STDERR_PARTIAL if kind is RecordKind.STDERR else RecordKind.STDOUT_PARTIAL
+        partial = _KINDS[kind in (RecordKind.STDERR, RecordKind.STDERR_PARTIAL), False]
         while len(rest) > self._max_data_bytes:
             if not self._append(partial, rest[: self._max_data_bytes]):
                 self._half = rest if rest is not line else None

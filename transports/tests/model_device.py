@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from transports.protocol import RecordKind, WorkloadState, WorkloadStatus
+from transports.tests.model_talks import DeviceSide, TalkWitness
 from transports.wire import messages
+from transports.wire.conversation_messages import Attach, Exec
 from transports.wire.device_session import DeviceConfig, DeviceSession, Retained
 from transports.wire.numbers import Body, Code, Method, ResetCause
 from transports.wire.records import encode_record, encode_start_record
@@ -27,6 +29,7 @@ class Witness:
     starts: dict[tuple[int, int], int] = field(default_factory=dict)
     requests: list[int] = field(default_factory=list)
     """The numbers of STOP requests, in the order in which the application saw them."""
+    talks: TalkWitness = field(default_factory=TalkWitness)
 
 
 class ModelDevice:
@@ -38,6 +41,7 @@ class ModelDevice:
         self._witness = witness
         self._lines = 0
         self.rings = 0
+        self._boots = 0
         self.wake_at: float | None = None
         self._away_ms = 0
         self.reset_when_gone = False
@@ -54,6 +58,8 @@ class ModelDevice:
             self.rings += 1
             self._witness.produced[self.rings] = {}
         self.workloads: dict[int, WorkloadStatus] = {}
+        self._boots += 1
+        self.side = DeviceSide(self._boots, self._witness.talks, self._rng)
         self.wake_at = None
 
     def _new_session(self, now: float, retained: Retained | None, cause: ResetCause) -> DeviceSession:
@@ -84,6 +90,7 @@ class ModelDevice:
         if status is not None and status.state is not WorkloadState.EXITED:
             status = replace(status, state=WorkloadState.EXITED, end_off=self.session.log.next, exit_code=wid)
             self.workloads[wid] = status
+            self.side.end_input((wid, status.gen))
             self.session.notify(status.slot, Method.EXITED, messages.status_to_map(status))
 
     def go_away(self, duration_ms: int, now: float, *, late_s: float, resets: bool) -> None:
@@ -119,8 +126,29 @@ class ModelDevice:
                 return Code.OK, self._list(messages.ListRequest.from_map(body).from_ or 0)
             case Method.INVENTORY:
                 return Code.OK, messages.InventoryAnswer().to_map()
+            case Method.EXEC:
+                return self._execute(Exec.from_map(body))
+            case Method.ATTACH:
+                return self._attach(Attach.from_map(body))
             case _:
                 return Code.UNSUPPORTED, {}
+
+    def _execute(self, request: Exec) -> tuple[int, Body]:
+        if self.side.is_full():
+            return Code.BUSY, {}
+        talk = self.session.open_talk(request)
+        self.side.begin(request.argv[0], talk)
+        return Code.OK, talk.answer()
+
+    def _attach(self, request: Attach) -> tuple[int, Body]:
+        run, status = (request.wid, request.gen), self.workloads.get(request.wid)
+        if status is None or status.gen != request.gen or status.state is WorkloadState.EXITED:
+            return Code.BAD_STATE, {}
+        if self.side.is_full() or self.side.has_writer(run):
+            return Code.BUSY, {}
+        talk = self.session.open_talk(request)
+        self.side.attach(run, talk)
+        return Code.OK, talk.answer()
 
     def _start(self, start: messages.Start, now: float) -> tuple[int, Body]:
         known = self.workloads.get(start.wid)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from transports.errors import SessionLost
+from transports.errors import DeviceError, SessionLost
 from transports.protocol import (
     Answered,
     Checkpoint,
@@ -22,6 +22,7 @@ from transports.protocol import (
     Request,
     RequestId,
     RequestLost,
+    SendInput,
     StartWorkload,
     StopWorkload,
     WorkloadChanged,
@@ -29,8 +30,10 @@ from transports.protocol import (
     WorkloadStatus,
 )
 from transports.protocols.framed import FramedProtocol
+from transports.tests.model_talks import Person, TalkWitness, has_typed
 from transports.tests.taken_apart import taken_apart
 from transports.wire.control_channel import earliest
+from transports.wire.numbers import Code
 from transports.wire.records import MAX_RECORD_BYTES
 
 STORE_STEP_S = 0.0015
@@ -56,7 +59,9 @@ class Disk:
     """epoch -> items, contiguous."""
     ledger: dict[int, Run] = field(default_factory=dict)
     next_number: int = 1
-    """STOP requests are numbered, so that each can be recognised."""
+    """STOP requests, commands and typed items are numbered, so that each can be recognised."""
+    people: list[Person] = field(default_factory=list)
+    """Not that a gateway would know them."""
 
     def append(self, output: Output) -> None:
         """Drop what the ring already holds; a gap that begins before its end is trimmed."""
@@ -77,8 +82,10 @@ class Disk:
 class ModelGateway:
     """One process of the gateway."""
 
-    def __init__(self, disk: Disk, seed: int, credit_bytes: int) -> None:
+    def __init__(self, disk: Disk, seed: int, credit_bytes: int, witness: TalkWitness) -> None:
         self.disk = disk
+        self._witness = witness
+        self._rng = random.Random(seed)
         self._credit_bytes = credit_bytes
         self.core = FramedProtocol(disk.checkpoint, gateway_id=1, mtu=243, credit_bytes=credit_bytes, rng=random.Random(seed))
         self._storing: list[Output] = []
@@ -186,6 +193,11 @@ class ModelGateway:
                 shown = self.view.get(request.wid)
                 if event.code == 0 and shown is not None and shown.gen == request.gen:
                     del self.view[request.wid]
+            case SendInput():
+                known = event.code in (Code.OK, Code.BUSY, Code.BAD_STATE)
+                assert known, event
+                run, number = (request.wid, request.gen), int(request.data[1:7])
+                assert event.code or has_typed(self._witness, run, number), f"{request} was answered and never arrived"
             case _:
                 pass
 
@@ -215,6 +227,57 @@ class ModelGateway:
         if run is not None and self.is_listed:
             self._ask(StopWorkload(wid, run.gen, grace_ms=self.disk.next_number), now)
             self.disk.next_number += 1
+
+    # -- what people want
+
+    def run_command(self, size: int, *, is_slow: bool, now: float) -> None:
+        if not self.is_listed:
+            return
+        name = f"{self._number():06d}"
+        saying = (name.encode() * (size // 6 + 1))[:size]
+        try:
+            command = self.core.begin_command((1, 1), [name], None, lambda: None, now)
+        except DeviceError as error:
+            if error.code != Code.BUSY:
+                raise
+            return
+        self.disk.people.append(Person(name, command, saying, is_slow=is_slow))
+
+    def type(self, wid: int, now: float) -> None:
+        run = self.disk.ledger.get(wid)
+        if run is not None and self.is_listed:
+            try:
+                self._ask(SendInput(wid, run.gen, b"<%06d>" % self._number()), now)
+            except DeviceError as error:
+                if error.code != Code.BUSY:
+                    raise
+
+    def typist_leaves(self, wid: int) -> None:
+        """Not in the middle of an item: whoever does that knows that it may be lost."""
+        waits = any(isinstance(request, SendInput) and request.wid == wid for request in self.open.values())
+        if (run := self.disk.ledger.get(wid)) is not None and not waits:
+            self.core.typist_left(wid, run.gen)
+
+    def _number(self) -> int:
+        self.disk.next_number += 1
+        return self.disk.next_number - 1
+
+    @property
+    def people(self) -> list[Person]:
+        """Who is in the middle of something."""
+        return [person for person in self.disk.people if not person.is_done]
+
+    def act(self) -> bool:
+        """Everybody has a turn. True when somebody moved."""
+        before = [(p.said_bytes, len(p.out), len(p.err), p.is_done) for p in self.disk.people]
+        for person in self.people:
+            person.act(self._rng)
+        return before != [(p.said_bytes, len(p.out), len(p.err), p.is_done) for p in self.disk.people]
+
+    def die(self) -> None:
+        """With the process go the conversations."""
+        for person in self.people:
+            person.reason = "killed"
 
     def next_deadline(self) -> float | None:
         return earliest(self.core.next_deadline(), self._phase_at)

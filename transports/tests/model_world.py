@@ -2,7 +2,8 @@
 
 Laws: per epoch what was delivered and what was declared lost is what was produced, in order and without overlap (exactly for the last
 epoch, up to an unknown tail for earlier ones); content is right; each (wid, gen) starts at most once; every request ends; requests
-are seen at most once and in order; both ends agree on workloads when all is quiet; what is not stored is bounded by the credit.
+are seen at most once and in order; both ends agree on workloads when all is quiet; what is not stored is bounded by the credit. Those of
+conversations are in model_talks.py.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from transports.protocol import Gap, Record, RecordKind, WorkloadStatus
 from transports.tests.model_cable import CLEAN, Direction, Faults
 from transports.tests.model_device import ModelDevice, Witness
 from transports.tests.model_gateway import Disk, ModelGateway
+from transports.tests.model_talks import check_command, check_typed
 from transports.wire.control_channel import earliest
 from transports.wire.device_session import DeviceConfig
+from transports.wire.numbers import Caps
 from transports.wire.send_stream import Overflow
 
 SETTLE_S = 60.0
@@ -33,6 +36,7 @@ class World:
         first_offset: int = 0,
         ring_bytes: int = 2048,
         credit_bytes: int = 65535,
+        talk_bytes: int = 256,
         device: type[ModelDevice] = ModelDevice,
     ) -> None:
         self._rng = random.Random(seed)
@@ -47,14 +51,19 @@ class World:
             ring_bytes=ring_bytes,
             overflow=overflow,
             first_offset=first_offset,
+            caps=int(Caps.RLOG | Caps.EXEC | Caps.STDIN),
+            talk_bytes=talk_bytes,
         )
         self.device = device(config, self.witness, self._rng, self.now)
         self.disk = Disk()
         self.up, self.down = Direction(self._rng), Direction(self._rng)
         self.is_plugged = False
         self._credit_bytes = credit_bytes
-        self.gateway = ModelGateway(self.disk, self._rng.getrandbits(32), credit_bytes)
+        self.gateway = self._new_gateway()
         self.plug()
+
+    def _new_gateway(self) -> ModelGateway:
+        return ModelGateway(self.disk, self._rng.getrandbits(32), self._credit_bytes, self.witness.talks)
 
     # -- things that happen
 
@@ -76,11 +85,17 @@ class World:
         self.gateway.take_events(self.now)
         for _ in range(steps):
             self.gateway.store_step(self.now)
-        self.gateway = ModelGateway(self.disk, self._rng.getrandbits(32), self._credit_bytes)
+        self.gateway.die()
+        self.gateway = self._new_gateway()
         if self._rng.random() < 0.5:
             self.up.cut()
         if self.is_plugged:
             self.gateway.core.link_up(self.now)
+
+    def leave(self, which: int) -> None:
+        """One of the people who run something."""
+        if people := self.gateway.people:
+            people[which % len(people)].leave()
 
     def set_faults(self, faults: Faults) -> None:
         self.up.faults = self.down.faults = faults
@@ -118,7 +133,9 @@ class World:
             device.session.handle_deadline(now)
         if (at := gateway.core.next_deadline()) is not None and at <= now:
             gateway.core.handle_deadline(now)
+        device.side.act()
         gateway.take_events(now)
+        gateway.act()
         if (at := gateway.next_store()) is not None and at <= now:
             gateway.store_step(now)
         self._write(device.session.data_to_send, self.up)
@@ -158,6 +175,7 @@ class World:
             and (checkpoint.epoch, checkpoint.expected) == (session.epoch, session.log.next)
             and not session.log.in_flight()
             and self._views_agree()
+            and not self.gateway.people
         )
 
     def _views_agree(self) -> bool:
@@ -177,6 +195,9 @@ class World:
         assert all(count == 1 for count in self.witness.starts.values()), f"started twice: {self.witness.starts}"
         seen = self.witness.requests
         assert seen == sorted(set(seen)), f"requests out of order or twice: {seen}"
+        for person in self.disk.people:
+            check_command(person, self.witness.talks.commands.get(person.name))
+        check_typed(self.witness.talks)
         last = self.device.session.epoch
         for epoch, items in self.disk.rings.items():
             self._check_ring(items)

@@ -171,6 +171,9 @@ def frame_vectors() -> Iterator[Vector]:
     yield one("START of 81 bytes, the first 64", DATA, 0, 7, CTRL, 5, start[:64])
     yield one("START of 81 bytes, the rest", DATA, F, 7, CTRL, 69, start[64:])
     yield one("a LOG record", DATA, 0, 7, LOG, 0, pack([1000, 1, b"hi"]))
+    yield one("input of a command", DATA, 0, 7, 16, 0, b"ls\n")
+    yield one("ACK of a conversation, no room left", ACK, 0, 7, 16, 256, credit(0))
+    yield one("a probe of a conversation", DATA, 0, 7, 16, 256)
     yield one("full last block", DATA, 0, 7, 16, 0x01010101, b"\xff" * 243)
     yield one("ACK 300, credit 4096", ACK, 0, 7, LOG, 300, credit(4096))
     yield one("ACK and REJ 300, credit 4096", ACK, F, 7, LOG, 300, credit(4096))
@@ -466,6 +469,11 @@ def control_vectors() -> Iterator[Vector]:
         ("INVENTORY, second page", "INVENTORY", 0x15, {2: 3}),
         ("STATS", "STATS", 0x16, {}),
         ("a method of the future", "", 0x3F, {1: 1}),
+        ("EXEC, least", "EXEC", 0x20, {1: 7, 2: ["ls"], 4: 16, 6: 64, 9: 1}),
+        ("EXEC with standard error apart", "EXEC", 0x20, {1: 0xA1B2C3D4, 2: ["sh", "-c", "exit 3"], 4: 239, 5: 16, 6: 16_384, 9: 2}),
+        ("EXEC at a terminal", "EXEC", 0x20, {1: 0xA1B2C3D4, 2: ["sh"], 3: True, 4: 17, 6: 65_535, 7: 80, 8: 24, 9: 2}),
+        ("ATTACH", "ATTACH", 0x21, {1: 0xA1B2C3D4, 4: 18, 9: 2}),
+        ("WINCH", "WINCH", 0x22, {4: 17, 7: 132, 8: 43}),
     ]
     for rid, (name, kind, method, body) in enumerate(requests, 1):
         yield {"name": name, "shape": "request", "body": kind, **_both([0, rid, method, body])}
@@ -489,6 +497,9 @@ def control_vectors() -> Iterator[Vector]:
         ("TOO_BIG with both sizes", "", 6, {30: "too big", 31: [386, 192]}),
         ("BAD_STATE", "", 8, {}),
         ("UNSUPPORTED", "", 1, {}),
+        ("EXEC's answer", "EXEC answer", 0, {6: 256}),
+        ("EXEC's answer without room for input", "EXEC answer", 0, {6: 0}),
+        ("NOT_FOUND for a command", "", 3, {30: "no command 'ls'"}),
     ]
     for rid, (name, kind, code, body) in enumerate(answers, 1):
         yield {"name": name, "shape": "answer", "body": kind, **_both([1, rid, code, body])}
@@ -507,6 +518,12 @@ def control_vectors() -> Iterator[Vector]:
         ("AWAY to erase, wake by 3 zeros", "AWAY", 0x54, {1: 2, 2: 4000, 3: 3}),
         ("AWAY to reboot", "AWAY", 0x54, {1: 3, 2: 1500}),
         ("a notification of the future", "", 0x5F, {}),
+        ("CLOSE: the input ends", "CLOSE", 0x25, {1: 16, 2: 1_048_576}),
+        ("CLOSE: standard error ends", "CLOSE", 0x25, {1: 17, 2: 0}),
+        ("CLOSE: the command ended", "CLOSE", 0x25, {1: 16, 2: 2**40, 5: 3}),
+        ("CLOSE: it ended by a signal", "CLOSE", 0x25, {1: 16, 2: 5, 4: 15, 5: -1}),
+        ("CLOSE: over", "CLOSE", 0x25, {1: 239}),
+        ("CLOSE: given up", "CLOSE", 0x25, {1: 16, 3: 5, 30: "heap is full"}),
     ]
     for name, kind, method, body in notifications:
         yield {"name": name, "shape": "notification", "body": kind, **_both([2, method, body])}
@@ -531,6 +548,17 @@ def control_vectors() -> Iterator[Vector]:
         ("status without a wid", "status", {2: 1, 3: 0, 4: 2}),
         ("AWAY without a duration", "AWAY", {1: 1}),
         ("CONDITION with a number as state", "CONDITION", {1: "A", 2: 1}),
+        ("EXEC without a command", "EXEC", {1: 7, 2: [], 4: 16, 6: 64, 9: 1}),
+        ("EXEC without gen", "EXEC", {1: 7, 2: ["ls"], 4: 16, 6: 64}),
+        ("EXEC on channel 15", "EXEC", {1: 7, 2: ["ls"], 4: 15, 6: 64, 9: 1}),
+        ("EXEC on channel 240", "EXEC", {1: 7, 2: ["ls"], 4: 240, 6: 64, 9: 1}),
+        ("EXEC with one channel twice", "EXEC", {1: 7, 2: ["ls"], 4: 16, 5: 16, 6: 64, 9: 1}),
+        ("EXEC at a terminal with standard error apart", "EXEC", {1: 7, 2: ["ls"], 3: True, 4: 16, 5: 17, 6: 64, 9: 1}),
+        ("ATTACH without a channel", "ATTACH", {1: 7, 9: 1}),
+        ("WINCH of 65536 columns", "WINCH", {4: 16, 7: 65_536, 8: 1}),
+        ("CLOSE without a channel", "CLOSE", {2: 0}),
+        ("CLOSE at a negative offset", "CLOSE", {1: 16, 2: -1}),
+        ("EXEC answer without credit", "EXEC answer", {}),
     ]:
         yield {"name": name, "body": kind, "value": tagged(wrong), "bytes": pack(wrong).hex(), "error": True}
 
@@ -598,6 +626,110 @@ def record_vectors() -> Iterator[Vector]:
         yield {"name": name, "offset": 0, "bytes": raw.hex(), "error": True}
 
 
+# -- talks.jsonl: whole conversations, step by step
+
+
+class _Ctrl:
+    """CTRL of session 7, which has just begun: where the next message of each end stands."""
+
+    def __init__(self) -> None:
+        self._off = {"gateway": 0, "device": 0}
+
+    def says(self, who: str, message: list[Any]) -> Vector:
+        off, data = self._off[who], pack(message)
+        self._off[who] += len(data)
+        return _step(who, frame(DATA, F, 7, CTRL, off, data))
+
+    def acknowledges(self, who: str, credit: int) -> Vector:
+        other = "device" if who == "gateway" else "gateway"
+        return _step(who, _ack(CTRL, self._off[other], credit))
+
+
+def _step(who: str, wire: bytes) -> Vector:
+    return {"from": who, "wire": wire.hex()}
+
+
+def _ack(ch: int, off: int, credit: int) -> bytes:
+    return frame(ACK, 0, 7, ch, off, struct.pack("<H", credit))
+
+
+def talk_vectors() -> Iterator[Vector]:
+    """A device with buffers of 64 bytes and messages of 192; gateway and command are played, device is what must come."""
+    ctrl = _Ctrl()
+    yield {
+        "name": "a command from EXEC to the last CLOSE",
+        "steps": [
+            ctrl.says("gateway", [0, 1, 0x20, {1: 7, 2: ["cat"], 4: 16, 5: 17, 6: 64, 9: 1}]),
+            ctrl.says("device", [1, 1, 0, {6: 64}]),
+            ctrl.acknowledges("device", 192),
+            ctrl.acknowledges("gateway", 65535),
+            _step("gateway", frame(DATA, 0, 7, 16, 0, b"hello\n")),
+            _step("device", _ack(16, 6, 58)),
+            {"from": "command", "read": b"hello\n".hex()},
+            {"from": "command", "stdout": b"hello\n".hex()},
+            _step("device", frame(DATA, 0, 7, 16, 0, b"hello\n")),
+            {"from": "command", "stderr": b"oops".hex()},
+            _step("device", frame(DATA, 0, 7, 17, 0, b"oops")),
+            _step("gateway", _ack(16, 6, 58)),
+            _step("gateway", _ack(17, 4, 60)),
+            ctrl.says("gateway", [2, 0x25, {1: 16, 2: 6}]),
+            ctrl.acknowledges("device", 192),
+            {"from": "command", "exit": 3},
+            ctrl.says("device", [2, 0x25, {1: 17, 2: 4}]),
+            ctrl.says("device", [2, 0x25, {1: 16, 2: 6, 5: 3}]),
+            ctrl.acknowledges("gateway", 65535),
+            ctrl.says("gateway", [2, 0x25, {1: 16}]),
+            ctrl.acknowledges("device", 192),
+        ],
+    }
+    ctrl = _Ctrl()
+    full = bytes(range(64))
+    yield {
+        "name": "a buffer that is full, and room again when half of it is read",
+        "steps": [
+            ctrl.says("gateway", [0, 1, 0x21, {1: 7, 4: 16, 9: 1}]),
+            ctrl.says("device", [1, 1, 0, {6: 64}]),
+            ctrl.acknowledges("device", 192),
+            ctrl.acknowledges("gateway", 65535),
+            _step("gateway", frame(DATA, 0, 7, 16, 0, full)),
+            _step("device", _ack(16, 64, 0)),
+            _step("gateway", frame(DATA, 0, 7, 16, 64)),
+            _step("device", _ack(16, 64, 0)),
+            {"from": "command", "read": full[:31].hex()},
+            {"from": "command", "read": full[31:32].hex()},
+            _step("device", _ack(16, 64, 32)),
+        ],
+    }
+    ctrl = _Ctrl()
+    yield {
+        "name": "somebody leaves, and the command is ended",
+        "steps": [
+            ctrl.says("gateway", [0, 1, 0x20, {1: 7, 2: ["cat"], 3: True, 4: 200, 6: 64, 7: 80, 8: 24, 9: 1}]),
+            ctrl.says("device", [1, 1, 0, {6: 64}]),
+            ctrl.acknowledges("device", 192),
+            ctrl.acknowledges("gateway", 65535),
+            ctrl.says("gateway", [2, 0x25, {1: 200}]),
+            ctrl.says("device", [2, 0x25, {1: 200}]),
+            ctrl.acknowledges("device", 192),
+            ctrl.acknowledges("gateway", 65535),
+            _step("gateway", frame(DATA, 0, 7, 200, 0, b"too late")),
+        ],
+    }
+    ctrl = _Ctrl()
+    yield {
+        "name": "a channel that is no conversation's",
+        "steps": [
+            ctrl.says("gateway", [0, 1, 0x20, {1: 7, 2: ["cat"], 4: 16, 6: 64, 9: 1}]),
+            ctrl.says("device", [1, 1, 0, {6: 64}]),
+            ctrl.acknowledges("device", 192),
+            ctrl.acknowledges("gateway", 65535),
+            _step("gateway", frame(DATA, 0, 7, 18, 0, b"nobody asked")),
+            ctrl.says("gateway", [2, 0x25, {1: 18}]),
+            ctrl.acknowledges("device", 192),
+        ],
+    }
+
+
 FAMILIES = {
     "cobs": cobs_vectors,
     "crc": crc_vectors,
@@ -607,6 +739,7 @@ FAMILIES = {
     "datagrams": datagram_vectors,
     "control": control_vectors,
     "records": record_vectors,
+    "talks": talk_vectors,
 }
 
 

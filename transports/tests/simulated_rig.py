@@ -124,8 +124,10 @@ class Rig:
         self.run_until(lambda: any(answer.request_id == request_id for answer in self.seen(Answered)))
         return next(answer for answer in self.seen(Answered) if answer.request_id == request_id)
 
-    def start(self, program: str, *args: str, wid: int = 1, gen: int = 1, env: tuple[str, ...] = ()) -> WorkloadStatus:
-        answer = self.request(StartWorkload(wid, gen, program, args, env, tag=b"tag"))
+    def start(
+        self, program: str, *args: str, wid: int = 1, gen: int = 1, env: tuple[str, ...] = (), stdin: bool = False, tty: bool = False
+    ) -> WorkloadStatus:
+        answer = self.request(StartWorkload(wid, gen, program, args, env, tag=b"tag", stdin=stdin, tty=tty))
         assert answer.code == 0, answer
         assert answer.status is not None
         return answer.status

@@ -22,6 +22,7 @@ RUNS = int(os.environ.get("WIRELET_MODEL_RUNS", "0"))
 FIRST_OFFSETS = (0, 0, (1 << 31) - 700, (1 << 32) - 700)
 RINGS_BYTES = (512, 2048)
 CREDITS_BYTES = (100, 600, 65535)
+TALKS_BYTES = (16, 100, 1000)
 WIDS = (1, 2, 3)
 SPANS_S = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.4, 1.2, 3.5)
 BAD_CABLES = (
@@ -45,9 +46,12 @@ class Schedule(RuleBasedStateMachine):
         first_offset=st.sampled_from(FIRST_OFFSETS),
         ring_bytes=st.sampled_from(RINGS_BYTES),
         credit_bytes=st.sampled_from(CREDITS_BYTES),
+        talk_bytes=st.sampled_from(TALKS_BYTES),
     )
-    def begin(self, seed: int, overflow: Overflow, first_offset: int, ring_bytes: int, credit_bytes: int) -> None:
-        self.world = World(seed, overflow=overflow, first_offset=first_offset, ring_bytes=ring_bytes, credit_bytes=credit_bytes)
+    def begin(self, seed: int, overflow: Overflow, first_offset: int, ring_bytes: int, credit_bytes: int, talk_bytes: int) -> None:
+        self.world = World(
+            seed, overflow=overflow, first_offset=first_offset, ring_bytes=ring_bytes, credit_bytes=credit_bytes, talk_bytes=talk_bytes
+        )
 
     @rule(seconds=st.sampled_from(SPANS_S))
     def time_passes(self, seconds: float) -> None:
@@ -70,6 +74,23 @@ class Schedule(RuleBasedStateMachine):
     @rule(wid=st.sampled_from(WIDS))
     def program_exits(self, wid: int) -> None:
         self.world.device.exit(wid)
+
+    @rule(size=st.sampled_from((0, 10, 300, 3000)), is_slow=st.booleans())
+    def somebody_runs_a_command(self, size: int, is_slow: bool) -> None:
+        self.world.gateway.run_command(size, is_slow=is_slow, now=self.world.now)
+
+    @rule(which=st.integers(0, 3))
+    def somebody_leaves(self, which: int) -> None:
+        self.world.leave(which)
+
+    @rule(wid=st.sampled_from(WIDS), times=st.integers(1, 40))
+    def somebody_types(self, wid: int, times: int) -> None:
+        for _ in range(times):
+            self.world.gateway.type(wid, self.world.now)
+
+    @rule(wid=st.sampled_from(WIDS))
+    def a_typist_leaves(self, wid: int) -> None:
+        self.world.gateway.typist_leaves(wid)
 
     @rule(cable=st.sampled_from(BAD_CABLES))
     def cable_changes(self, cable: Faults) -> None:
@@ -122,6 +143,7 @@ def random_schedule(seed: int, steps: int = 60) -> World:
         first_offset=rng.choice(FIRST_OFFSETS),
         ring_bytes=rng.choice(RINGS_BYTES),
         credit_bytes=rng.choice(CREDITS_BYTES),
+        talk_bytes=rng.choice(TALKS_BYTES),
     )
     for _ in range(steps):
         random_step(world, rng)
@@ -132,7 +154,7 @@ def random_schedule(seed: int, steps: int = 60) -> World:
 
 def random_step(world: World, rng: random.Random) -> None:
     now, device, gateway = world.now, world.device, world.gateway
-    match rng.choices(range(10), weights=(30, 25, 10, 5, 4, 4, 3, 4, 5, 2))[0]:
+    match rng.choices(range(14), weights=(30, 25, 10, 5, 4, 4, 3, 4, 5, 2, 10, 3, 6, 2))[0]:
         case 0:
             world.advance(rng.choice(SPANS_S))
         case 1:
@@ -159,6 +181,15 @@ def random_step(world: World, rng: random.Random) -> None:
                 device.reset(now, warm=rng.random() < 0.5)
         case 8:
             world.kill(rng.randint(0, 3))
+        case 10:
+            gateway.run_command(rng.choice((0, 10, 300, 3000)), is_slow=rng.random() < 0.3, now=now)
+        case 11:
+            world.leave(rng.randrange(4))
+        case 12:
+            for _ in range(rng.randint(1, 40)):
+                gateway.type(rng.choice(WIDS), now)
+        case 13:
+            gateway.typist_leaves(rng.choice(WIDS))
         case _:
             device.go_away(rng.choice((0, 100, 1500)), now, late_s=rng.choice((-0.1, 0.0, 1.0, 5.0)), resets=rng.random() < 0.3)
 

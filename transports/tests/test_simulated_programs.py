@@ -7,7 +7,8 @@ import json
 import pytest
 
 from transports.protocol import ExitReason
-from transports.simulated.programs import Blocked, Exited, Invocation, Outcome, Program, ResetDevice, Wait, accept, exited, start
+from transports.simulated.outcomes import Blocked, Exited, Outcome, ResetDevice, Wait
+from transports.simulated.programs import Invocation, Program, accept, exited, start
 
 
 class Paper:
@@ -18,7 +19,7 @@ class Paper:
         self.out: list[str] = []
         self.err: list[str] = []
 
-    def __call__(self, line: bytes, *, stderr: bool = False) -> bool:
+    def __call__(self, line: bytes, *, stderr: bool = False, ends_line: bool = True) -> bool:
         if self.room == 0:
             return False
         self.room -= 1

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -19,8 +20,11 @@ from transports.protocol import Record, WorkloadStatus
 from transports.tests import reference_encoder
 from transports.tests.reference_encoder import FAMILIES, VECTORS
 from transports.tests.taken_apart import records_in
-from transports.wire import messages
+from transports.tests.talk_rig import TALKING
+from transports.tests.wire_peer import GatewayPeer
+from transports.wire import conversation_messages, messages
 from transports.wire.datagrams import decode_dgram, encode_dgram
+from transports.wire.device_talks import DeviceTalk
 from transports.wire.framing import Deframer, encode_frame
 from transports.wire.messages import Answer, Notification, Request, decode_control, encode_control
 from transports.wire.numbers import Code, Datagram, Method
@@ -223,6 +227,11 @@ BODIES: dict[str, Codec] = {
     "CONDITION": (messages.Condition.from_map, messages.Condition.to_map),
     "ERROR": (messages.ErrorNote.from_map, messages.ErrorNote.to_map),
     "AWAY": (messages.Away.from_map, messages.Away.to_map),
+    "EXEC": (conversation_messages.Exec.from_map, conversation_messages.Exec.to_map),
+    "EXEC answer": (conversation_messages.CreditAnswer.from_map, conversation_messages.CreditAnswer.to_map),
+    "ATTACH": (conversation_messages.Attach.from_map, conversation_messages.Attach.to_map),
+    "WINCH": (conversation_messages.Winch.from_map, conversation_messages.Winch.to_map),
+    "CLOSE": (conversation_messages.Close.from_map, conversation_messages.Close.to_map),
 }
 
 
@@ -266,6 +275,38 @@ def test_records(vector: Vector) -> None:
         assert rest.hex() == vector["rest"]
     if len(vector["records"]) and b"".join(map(_encoded, records)) + rest != data:
         assert "ignored" in vector["name"]
+
+
+@vectors("talks")
+def test_talks(vector: Vector) -> None:
+    """A device says exactly this, in this order: how long it may wait before is not told."""
+    config = replace(TALKING, talk_bytes=64, max_msg=192, mtu=64)
+    peer = GatewayPeer(config)
+    peer.join()
+    expected: list[str] = []
+    for step in [*vector["steps"], {"from": "nobody"}]:
+        if step["from"] == "device":
+            expected.append(step["wire"])
+            continue
+        peer.wait(0.01 if expected else 0.0)  # longer than an acknowledgement waits, shorter than a time-out
+        assert [encode_frame(*frame).hex() for frame in peer.take()] == expected, step
+        expected = []
+        if step["from"] == "gateway":
+            peer.core.receive_data(b"\0" + bytes.fromhex(step["wire"]), peer.now)
+        elif step["from"] == "command":
+            _command_does(peer.firmware.talks[-1], step)
+
+
+def _command_does(talk: DeviceTalk, step: Vector) -> None:
+    if "read" in step:
+        wanted = bytes.fromhex(step["read"])
+        assert talk.read(len(wanted)) == wanted
+    elif "exit" in step:
+        talk.end(step["exit"])
+    else:
+        is_error = "stderr" in step
+        data = bytes.fromhex(step["stderr" if is_error else "stdout"])
+        assert talk.write(data, is_error=is_error) == len(data)
 
 
 def _shown(record: Record) -> Vector:

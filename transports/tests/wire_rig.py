@@ -24,7 +24,9 @@ from transports.protocols.framed import FramedProtocol
 from transports.tests.taken_apart import taken_apart
 from transports.wire import messages
 from transports.wire.control_channel import earliest
+from transports.wire.conversation_messages import Attach, Exec
 from transports.wire.device_session import DeviceConfig, DeviceSession, Retained
+from transports.wire.device_talks import DeviceTalk
 from transports.wire.framing import Deframer, Frame
 from transports.wire.numbers import Body, Code, Method, ResetCause
 from transports.wire.records import encode_record, encode_start_record
@@ -41,6 +43,8 @@ class Firmware:
         self.session = DeviceSession(config, self, now, retained=retained, uptime_ms=uptime_ms, reset_cause=cause)
         self.workloads: dict[int, WorkloadStatus] = {}
         self.calls: list[tuple[int, Mapping[int, object]]] = []
+        self.talks: list[DeviceTalk] = []
+        """Every conversation that was ever opened; a test speaks for the command."""
         self.joined = 0
         self.lost = 0
         self.was_gone = 0
@@ -63,6 +67,10 @@ class Firmware:
                 return Code.OK, self._list_page(messages.ListRequest.from_map(body).from_ or 0)
             case Method.INVENTORY:
                 return Code.OK, {1: [["hello", "1"]], 3: 4, 4: "bench"}
+            case Method.EXEC:
+                return self._open(Exec.from_map(body))
+            case Method.ATTACH:
+                return self._open(Attach.from_map(body))
             case _:
                 return Code.UNSUPPORTED, messages.refusal("not on this device")
 
@@ -71,6 +79,14 @@ class Firmware:
         statuses = list(self.workloads.values())
         after = start + 2 if start + 2 < len(statuses) else None
         return messages.ListAnswer(tuple(statuses[start : start + 2]), after).to_map()
+
+    def _open(self, request: Exec | Attach) -> tuple[int, Body]:
+        if isinstance(request, Exec) and request.argv[0] == "absent":
+            return Code.NOT_FOUND, messages.refusal("no command 'absent'")
+        if isinstance(request, Attach) and request.gen == 99:
+            return Code.BAD_STATE, messages.refusal("its input has ended")
+        self.talks.append(self.session.open_talk(request))
+        return Code.OK, self.talks[-1].answer()
 
     def _start(self, start: messages.Start, now: float) -> tuple[int, Body]:
         known = self.workloads.get(start.wid)
@@ -212,7 +228,7 @@ class Rig:
             if deadline is not None and deadline <= self.now:
                 core.handle_deadline(self.now)
 
-    def until(self, holds: Callable[[], bool], limit_s: float = 30.0) -> float:
+    def until(self, holds: Callable[[], object], limit_s: float = 30.0) -> float:
         """Run until it holds; returns how long that took. Fails when it does not within limit_s."""
         start = self.now
         while True:

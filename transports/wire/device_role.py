@@ -41,6 +41,8 @@ class DeviceConfig:
     answer_bytes: int = 4096
     """Room for answers and notifications; a request waits unacknowledged until the longest answer fits."""
     max_answer_bytes: int = 1024
+    talk_bytes: int = 256
+    """Of a conversation: what is read but not taken, and what each output holds until it is acknowledged."""
     ring_bytes: int = 4096
     reserve_bytes: int = 64
     """The part of the ring that only start records may use."""

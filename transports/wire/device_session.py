@@ -12,11 +12,13 @@ from typing import Final
 
 from transports.errors import RemoteProtocolError
 from transports.wire.control_channel import ControlChannel, earliest
+from transports.wire.conversation_messages import Attach, Close, Exec, Winch
 from transports.wire.datagrams import Hello, Ping, Pong, Ready, Welcome, decode_dgram, encode_dgram
 from transports.wire.device_handshake import HelloRow, Names
 from transports.wire.device_role import DeviceApplication as DeviceApplication
 from transports.wire.device_role import DeviceConfig as DeviceConfig
 from transports.wire.device_role import Retained as Retained
+from transports.wire.device_talks import DeviceTalk, DeviceTalks
 from transports.wire.framing import ACK, DATA, DGRAM, FCS_BYTES, HEADER_BYTES, RST, Deframer, Frame, encode_frame
 from transports.wire.messages import Answer, Away, Notification, Request, decode_control, encode_control
 from transports.wire.numbers import (
@@ -44,6 +46,8 @@ FRAMES_AT_ONCE: Final = 2
 MAX_TEXT_BYTES: Final = 16384
 """Text beside frames that waits to be sent; the oldest goes first, as on a console that nobody reads."""
 MAX_LINK_FRAMES: Final = 8
+MAX_TURNS: Final = 3
+"""So many frames of conversations go in a row while LOG waits: a command that prints without end must not overflow the ring."""
 
 
 @dataclass(slots=True)
@@ -54,6 +58,9 @@ class _Session:
     control: ControlChannel
     ready: bytes
     heard_at: float
+    talks: DeviceTalks
+    turns: int = 0
+    """Frames of conversations since the last one of LOG."""
 
 
 class DeviceSession:
@@ -144,6 +151,14 @@ class DeviceSession:
         if self._session is not None:
             self._notifications[key] = Notification(method, body)
 
+    def open_talk(self, request: Exec | Attach) -> DeviceTalk:
+        """Begin a conversation, while a request is answered. Raises RemoteProtocolError when the request names a number that is in use."""
+        assert self._session is not None
+        return self._session.talks.open(request, buffer_bytes=self.config.talk_bytes, rto=lambda: FixedRto(self._frame_s))
+
+    def _tell_close(self, close: Close) -> None:
+        self.notify((Method.CLOSE, close.ch), Method.CLOSE, close.to_map())
+
     def write_text(self, data: bytes) -> None:
         """Bytes beside frames: boot messages, printf, a panic."""
         self._text += data
@@ -164,6 +179,7 @@ class DeviceSession:
             return
         session.heard_at = now
         session.control.tx.resume(now)
+        session.talks.channels.resume(now)
         self.log.resume(now)
         self._put_dgram(encode_dgram(self._pong(0, now)))
 
@@ -224,11 +240,15 @@ class DeviceSession:
                 session.control.tx.acknowledged(off, credit, rejects=bool(flag), now=now)
             elif ch == CH_LOG:
                 self.log.acknowledged(off, credit, rejects=bool(flag), now=now)
+            else:
+                session.talks.channels.acknowledged(ch, off, credit, rejects=bool(flag), now=now)
         elif type_ == DATA and ch == CH_CTRL:
             try:
                 session.control.receive(flag, off, payload, now)
             except RemoteProtocolError:
                 self._reset_session(RstCode.PROTOCOL_ERROR, now)
+        elif type_ == DATA:
+            session.talks.channels.receive(ch, off, payload, now)
 
     def _decode(self, payload: bytes) -> object:
         try:
@@ -245,7 +265,8 @@ class DeviceSession:
             send_bytes=config.answer_bytes, window_bytes=config.max_msg, peer_credit=welcome.credit, rto=FixedRto(self._frame_s)
         )
         mtu = min(config.mtu, welcome.mtu)
-        self._session = _Session(welcome.sid, mtu, welcome.ka_ms / 1000, control, encode_dgram(ready), now)
+        talks = DeviceTalks(self._tell_close)
+        self._session = _Session(welcome.sid, mtu, welcome.ka_ms / 1000, control, encode_dgram(ready), now, talks)
         self._hellos.end()
         self._link.clear()
         self._put_dgram(self._session.ready)
@@ -256,6 +277,8 @@ class DeviceSession:
             self._names.forget()
 
     def _leave(self, now: float) -> None:
+        if self._session is not None:
+            self._session.talks.end()
         self._session = None
         self._notifications.clear()
         self._link.clear()
@@ -283,6 +306,8 @@ class DeviceSession:
                 return
             try:
                 request = decode_control(message)
+                if isinstance(request, Notification) and request.method == Method.CLOSE:
+                    session.talks.closed(Close.from_map(request.body))
             except RemoteProtocolError:
                 self._reset_session(RstCode.PROTOCOL_ERROR, now)
                 return
@@ -291,8 +316,13 @@ class DeviceSession:
 
     def _answer(self, session: _Session, request: Request, now: float) -> None:
         code: int
+        body: Body
         try:
-            code, body = self._application.on_request(request.method, request.body, now)
+            if request.method == Method.WINCH and self.config.caps & Caps.EXEC:
+                session.talks.resized(Winch.from_map(request.body))
+                code, body = Code.OK, {}
+            else:
+                code, body = self._application.on_request(request.method, request.body, now)
         except RemoteProtocolError as exc:
             code, body = Code.INVALID, {KEY_TEXT: str(exc)}
         answer = encode_control(Answer(request.rid, code, body))
@@ -331,7 +361,7 @@ class DeviceSession:
         return b"".join(out)
 
     def _next_frame(self, now: float) -> bytes | None:
-        """LINK before CTRL before ACK before LOG."""
+        """LINK before CTRL before ACK before conversations before LOG, which has its turn."""
         session = self._session
         if self._link:
             return self._link.popleft()
@@ -348,11 +378,26 @@ class DeviceSession:
         if (ack := control.poll_ack(now)) is not None:
             rejects, off, credit = ack
             return encode_frame(ACK, rejects, session.sid, CH_CTRL, low(off), credit.to_bytes(2, "little"))
-        if self._away_end is None:
-            if self.log.must_leave():
-                self._leave(now)
-            elif (outgoing := self.log.poll(session.mtu, now)) is not None:
-                return _stream_frame(session.sid, CH_LOG, outgoing)
+        if (owed := session.talks.channels.poll_ack(now)) is not None:
+            ch, (rejects, off, credit) = owed
+            return encode_frame(ACK, rejects, session.sid, ch, low(off), credit.to_bytes(2, "little"))
+        if self._away_end is not None:
+            return None
+        if self.log.must_leave():
+            self._leave(now)
+            return None
+        return self._next_in_turn(session, now)
+
+    def _next_in_turn(self, session: _Session, now: float) -> bytes | None:
+        is_logs_turn = session.turns >= MAX_TURNS
+        if not is_logs_turn and (waiting := session.talks.channels.poll(session.mtu, now)) is not None:
+            session.turns += 1
+            return _stream_frame(session.sid, *waiting)
+        if (outgoing := self.log.poll(session.mtu, now)) is not None:
+            session.turns = 0
+            return _stream_frame(session.sid, CH_LOG, outgoing)
+        if is_logs_turn and (waiting := session.talks.channels.poll(session.mtu, now)) is not None:
+            return _stream_frame(session.sid, *waiting)
         return None
 
     def _put_dgram(self, payload: bytes) -> None:
@@ -420,8 +465,10 @@ class DeviceSession:
         if session is None:
             return earliest(self._hellos.next_deadline(), self._deframer.next_deadline())
         silence = session.heard_at + SILENCE_KEEPALIVES * session.keepalive_s if session.keepalive_s else None
-        log = self.log.next_deadline() if self._away_end is None else None
-        return earliest(silence, log, session.control.next_deadline(), self._gone_at, self._deframer.next_deadline())
+        is_going = self._away_end is not None
+        log = None if is_going else self.log.next_deadline()
+        talks = session.talks.channels.next_deadline(is_away=is_going)
+        return earliest(silence, log, talks, session.control.next_deadline(), self._gone_at, self._deframer.next_deadline())
 
     def handle_deadline(self, now: float) -> bytes:
         """Returns text that was held long enough to be shown, like receive_data."""
@@ -437,6 +484,7 @@ class DeviceSession:
         elif self._go_if_told(now):
             return text
         session.control.handle_deadline(now)
+        session.talks.channels.handle_deadline(now, is_away=self._away_end is not None)
         if self._is_silent(session, now) or session.control.is_stuck(now):
             self._leave(now)
         return text

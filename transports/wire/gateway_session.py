@@ -9,11 +9,12 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from transports.errors import RemoteProtocolError
 from transports.protocol import ANOTHER_DEVICE, Checkpoint, GapReason
+from transports.wire.channels import Channels
 from transports.wire.control_channel import ControlChannel, earliest
 from transports.wire.datagrams import Hello, Ping, Pong, Ready, Welcome, decode_dgram, encode_dgram
 from transports.wire.framing import ACK, DATA, DGRAM, FCS_BYTES, HEADER_BYTES, RST, SKIP, Deframer, Frame, encode_frame
@@ -25,7 +26,7 @@ from transports.wire.messages import Away, Notification, decode_control
 from transports.wire.numbers import CH_CTRL, CH_LINK, CH_LOG, MIN_MTU, PROTOCOL_VERSION, Caps, Method, RstCode
 from transports.wire.offsets import HALF, MASK, MAX_OFFSET, distance, unwrap
 from transports.wire.receive_stream import MAX_CREDIT_BYTES, OutgoingAck, ReceiveStream
-from transports.wire.send_stream import low
+from transports.wire.send_stream import Outgoing, low
 from transports.wire.timers import MeasuredRto
 
 ANSWER_INTERVAL_S: Final = 0.1
@@ -50,6 +51,7 @@ class _Session:
     liveness: Liveness
     is_lossy: bool
     """The device has no ring."""
+    channels: Channels = field(default_factory=Channels)
     ping_nonce: int = 0
 
 
@@ -93,6 +95,11 @@ class GatewaySession:
     def hello(self) -> Hello | None:
         """What the device of the current session told of itself; None without a session."""
         return self._current.hello if self._current is not None else None
+
+    @property
+    def channels(self) -> Channels | None:
+        """Those of the current session; whose they are and when they end is for the listener to say."""
+        return self._current.channels if self._current is not None else None
 
     @property
     def is_away(self) -> bool:
@@ -276,6 +283,10 @@ class GatewaySession:
             self._receive_control(session, flag, off, payload, now)
         elif type_ == ACK and ch == CH_CTRL and len(payload) == 2:
             session.control.tx.acknowledged(off, int.from_bytes(payload, "little"), rejects=bool(flag), now=now)
+        elif type_ == DATA:
+            session.channels.receive(ch, off, payload, now)
+        elif type_ == ACK and len(payload) == 2:
+            session.channels.acknowledged(ch, off, int.from_bytes(payload, "little"), rejects=bool(flag), now=now)
         elif type_ == SKIP and ch == CH_LOG and len(payload) == 5:
             end = self.log.skip(off)
             if end is not None:
@@ -347,6 +358,7 @@ class GatewaySession:
         if session.liveness.away_until is not None:
             session.liveness.come_back(now)
             session.control.tx.resume(now)
+            session.channels.resume(now)
 
     # -- bytes out
 
@@ -369,29 +381,40 @@ class GatewaySession:
         return lead + b"".join(out)
 
     def _next_frame(self, now: float) -> bytes | None:
-        """LINK before CTRL before ACK; an ACK of LOG is always the last."""
+        """LINK before CTRL before ACK before conversations; without these an ACK of LOG is always the last."""
         if self._link:
             return self._link.popleft()
         session = self._current
         if session is None:
             self.is_drained = True
             return None
-        if session.control.is_quiet:
-            return self._next_log_ack(session, now)
-        if session.liveness.away_until is None:
-            outgoing = session.control.poll(min(session.mtu, self._line_payload), now)
-            if outgoing is not None:
-                type_, flag, off, payload = outgoing
-                return encode_frame(type_, flag, session.sid, CH_CTRL, low(off), payload)
-        if (ack := session.control.poll_ack(now)) is not None:
-            return _ack_frame(session.sid, CH_CTRL, ack)
+        if not session.control.is_quiet:
+            if session.liveness.away_until is None:
+                outgoing = session.control.poll(min(session.mtu, self._line_payload), now)
+                if outgoing is not None:
+                    return _stream_frame(session.sid, CH_CTRL, outgoing)
+            if (ack := session.control.poll_ack(now)) is not None:
+                return _ack_frame(session.sid, CH_CTRL, ack)
+        if session.channels:
+            return self._next_with_channels(session, now)
+        self.is_drained = True
         return self._next_log_ack(session, now)
 
     def _next_log_ack(self, session: _Session, now: float) -> bytes | None:
-        """Nothing comes after it."""
-        self.is_drained = True
         ack = self.log.poll_ack(now)
         return None if ack is None else _ack_frame(session.sid, CH_LOG, ack)
+
+    def _next_with_channels(self, session: _Session, now: float) -> bytes | None:
+        if (owed := session.channels.poll_ack(now)) is not None:
+            return _ack_frame(session.sid, *owed)
+        if (ack := self._next_log_ack(session, now)) is not None:
+            return ack
+        if session.liveness.away_until is None:
+            waiting = session.channels.poll(min(session.mtu, self._line_payload), now)
+            if waiting is not None:
+                return _stream_frame(session.sid, *waiting)
+        self.is_drained = True
+        return None
 
     def _put(self, type_: int, sid: int, payload: bytes) -> None:
         frame = encode_frame(type_, 0, sid, CH_LINK, 0, payload)
@@ -406,8 +429,10 @@ class GatewaySession:
         text = self._deframer.next_deadline()
         if session is None:
             return text
-        control = session.control.next_deadline() if session.liveness.away_until is None else None
-        return earliest(session.liveness.next_deadline(), self.log.next_deadline(), control, text)
+        is_away = session.liveness.away_until is not None
+        control = None if is_away else session.control.next_deadline()
+        channels = session.channels.next_deadline(is_away=is_away) if session.channels else None
+        return earliest(session.liveness.next_deadline(), self.log.next_deadline(), control, channels, text)
 
     def handle_deadline(self, now: float) -> None:
         for text in self._deframer.handle_deadline(now):
@@ -417,6 +442,7 @@ class GatewaySession:
             return
         self.log.handle_deadline(now)
         is_away = session.liveness.away_until is not None
+        session.channels.handle_deadline(now, is_away=is_away)
         if not is_away:
             session.control.handle_deadline(now)
         if (why := session.liveness.why_dead(now)) is not None:
@@ -438,6 +464,11 @@ def _is_another(ready: Ready, first: Ready) -> bool:
 def _ack_frame(sid: int, ch: int, ack: OutgoingAck) -> bytes:
     rejects, off, credit = ack
     return encode_frame(ACK, rejects, sid, ch, low(off), credit.to_bytes(2, "little"))
+
+
+def _stream_frame(sid: int, ch: int, outgoing: Outgoing) -> bytes:
+    type_, flag, off, payload = outgoing
+    return encode_frame(type_, flag, sid, ch, low(off), payload)
 
 
 def _payload_in(span_s: float, line_bytes_per_s: float | None) -> int:

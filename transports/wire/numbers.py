@@ -24,6 +24,9 @@ MAX_TEXT_CHARS: Final = 4096
 CH_LINK: Final = 0
 CH_CTRL: Final = 1
 CH_LOG: Final = 2
+FIRST_CHANNEL: Final = 16
+LAST_CHANNEL: Final = 239
+"""Those between carry conversations."""
 
 
 class Datagram(enum.IntEnum):
