@@ -43,7 +43,9 @@ _logger = logging.getLogger(__name__)
 
 YOUNG_OBJECTS: Final = 2000
 """So many more objects are made than freed before young ones are searched for cycles. Python's 700 are reached by the pods that come at
-once, and nearly all of them are freed without; waiting cycles of so few take a quarter of a MiB."""
+once, and nearly all of them are freed without; what waits in so few is little memory."""
+
+_WITHOUT_A_LEDGER: Final = "if that stays so, move the file away: what runs is found again on the devices"
 
 
 class Gateway:
@@ -61,7 +63,7 @@ class Gateway:
             self._ledger = Ledger(directories.ledger)
         except (OSError, LedgerFailed) as error:
             self._locks.close()
-            raise ConfigError([("stateDirectory", str(error))]) from error
+            raise ConfigError([("stateDirectory", f"{error}; {_WITHOUT_A_LEDGER}")]) from error
         try:
             self.logs = LogStore(directories.rings, budget_bytes=configuration.logs.budget, ring_bytes=configuration.logs.ring)
             self.logs.reopen_all()

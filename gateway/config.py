@@ -252,10 +252,22 @@ def read(path: str | Path) -> dict[str, Any]:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError([("", f"cannot read {path}: {error.strerror}")]) from error
+        raise ConfigError([("", f"cannot read {path}: {error.strerror}; {_way_to_read(error)}")]) from error
     except UnicodeDecodeError as error:
-        raise ConfigError([("", f"{path} is not UTF-8 text")]) from error
-    return _document(text)
+        raise ConfigError([("", f"{path} is not UTF-8 text; save it as that")]) from error
+    return _document(text, f"{path}: ")
+
+
+def _way_to_read(error: OSError) -> str:
+    match error:
+        case FileNotFoundError() | NotADirectoryError():
+            return "write it, or name the one that you have"
+        case IsADirectoryError():
+            return "name the file in it"
+        case PermissionError():
+            return "run this as the user the gateway runs as"
+        case _:
+            return "name another"
 
 
 def check(document: dict[str, Any]) -> Configuration:
@@ -278,15 +290,16 @@ class _UniqueKeys(yaml.SafeLoader):
         return dict(super().construct_mapping(node, deep))
 
 
-def _document(text: str) -> dict[str, Any]:
+def _document(text: str, where_from: str = "") -> dict[str, Any]:
+    """where_from stands in front of what is wrong with the text as a whole."""
     try:
         document = yaml.load(text, _UniqueKeys)
     except RecursionError as error:
-        raise ConfigError([("", "not a configuration: nested too deeply")]) from error
+        raise ConfigError([("", f"{where_from}not a configuration: nested too deeply")]) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark is not None else ""
-        raise ConfigError([("", f"not YAML{where}: {getattr(error, 'problem', None) or error}")]) from error
+        raise ConfigError([("", f"{where_from}not YAML{where}: {getattr(error, 'problem', None) or error}")]) from error
     if not isinstance(document, dict):
-        raise ConfigError([("", f"must be a mapping with apiVersion: {API_VERSION} and kind: {KIND}")])
+        raise ConfigError([("", f"{where_from}must be a mapping with apiVersion: {API_VERSION} and kind: {KIND}")])
     return document

@@ -63,13 +63,15 @@ class Directories:
             except BlockingIOError as error:
                 raise ConfigError([(key, f"another gateway uses {path}; stop it or choose another directory")]) from error
             except OSError as error:
-                raise ConfigError([(key, f"cannot use {path}: {error.strerror}")]) from error
+                raise ConfigError([(key, f"cannot use {path}: {error.strerror}; choose another directory")]) from error
         try:
             self._leave_earlier_boots(boot_id_file.read_text())
             for path in (self.rings, self.checkpoints):
                 path.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise ConfigError([("runtimeDirectory", f"cannot use {error.filename or self.runtime}: {error.strerror}")]) from error
+            raise ConfigError(
+                [("runtimeDirectory", f"cannot use {error.filename or self.runtime}: {error.strerror}; choose another directory")]
+            ) from error
         return DirectoryLocks(locks)
 
     def _leave_earlier_boots(self, boot_id: str) -> None:

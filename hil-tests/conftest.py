@@ -17,6 +17,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import control_plane as control_planes
+import lab as labs
 import needs
 from processes import Process
 from workbench import Workbench
@@ -95,3 +96,12 @@ def workbench(tmp_path: Path, started: list[Process]) -> Iterator[Workbench]:
     table = Workbench(tmp_path, started)
     yield table
     table.clear()
+
+
+@pytest.fixture
+def lab(control_plane: control_planes.ControlPlane, workbench: Workbench, namespace: str) -> Iterator[labs.Lab]:
+    """A node of the test's own: lab.set_up(boards=2) starts it. The API server has refused it nothing in the end."""
+    made = labs.Lab(control_plane, workbench, namespace)
+    yield made
+    made.close()
+    assert made.refused_requests() == []

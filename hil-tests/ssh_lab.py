@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import remembered
+from counted import account
 from gateways import Gateway
-from sshd import Sshd
+from needs import need
+from sshd import Sshd, running
 from workbench import Workbench
 
 WAIT_S: Final = 60.0
 LOOK_S: Final = 0.1
 DEVICE: Final = "rack"
+COUNT: Final = 'i=0; while [ $i -lt "$0" ]; do i=$((i+1)); echo $i; sleep 0.01; done'
+FOR_EVER: Final = "100000000"
 
 
 class SshLab:
@@ -89,15 +94,36 @@ class SshLab:
             time.sleep(LOOK_S)
         return value
 
+    def container_state(self, name: str) -> dict[str, Any]:
+        """Of its container; nothing before it has one."""
+        statuses = (self.pod(name) or {}).get("status", {}).get("containerStatuses") or [{}]
+        return dict(statuses[0].get("state", {}))
+
     def wait_for_end(self, name: str) -> dict[str, Any]:
         """The terminated state of its container."""
+        return dict(self.wait(lambda: self.container_state(name).get("terminated"), f"the end of {name}"))
 
-        def ended() -> Any:
-            pod = self.pod(name)
-            statuses = (pod or {}).get("status", {}).get("containerStatuses") or [{}]
-            return statuses[0].get("state", {}).get("terminated")
 
-        return dict(self.wait(ended, f"the end of {name}"))
+Lab = TypeVar("Lab", bound=SshLab)
+
+
+@contextlib.contextmanager
+def behind_sshd(kind: type[Lab], folder: Path, workbench: Workbench) -> Iterator[Lab]:
+    """A lab of that kind whose machine has an sshd of its own; set_up() is left to the test."""
+    need("sshd")
+    with running(folder / "sshd") as sshd:
+        lab = kind(folder, workbench, sshd)
+        try:
+            yield lab
+        finally:
+            lab.close()
+
+
+def assert_all(lines: list[str], least: int) -> None:
+    """Of what COUNT says every line is there once, and at least so many."""
+    told = account(lines)
+    assert told.missing == 0
+    assert told.last == told.delivered >= least
 
 
 def exec_class(name: str, directory: Path, slots: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import getpass
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -106,6 +107,18 @@ class Sshd:
             "knownHosts": str(self.known_hosts),
         }
         return {"ssh": {**options, **more}}
+
+
+@contextlib.contextmanager
+def running(folder: Path, **settings: str) -> Iterator[Sshd]:
+    """A server with its files in folder, until the end."""
+    with contextlib.closing(Reaper()) as reaper:
+        server = Sshd(folder, reaper, **settings)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
 
 
 def make_key(path: Path, passphrase: str = "") -> None:

@@ -3,20 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
-import pytest
-from control_plane import ControlPlane
 from lab import Lab
-from workbench import Workbench
-
-
-@pytest.fixture
-def lab(control_plane: ControlPlane, workbench: Workbench, namespace: str) -> Iterator[Lab]:
-    made = Lab(control_plane, workbench, namespace)
-    yield made
-    made.close()
-    assert made.refused_requests() == []
 
 
 def test_a_gateway_of_one_namespace_leaves_other_namespaces_alone(lab: Lab) -> None:

@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from control_plane import ControlPlane, KubectlFailed
+from control_plane import KubectlFailed
 from counted import account
 from lab import Lab, condition, container
-from workbench import Workbench
 
 from gateway.directories import BOOT_FILE
 
@@ -24,14 +23,6 @@ RATE_HZ = 200
 BIG_RING = ("--ring", str(1 << 20))
 SMALL_RING = ("--ring", "4096")
 POD = "counter"
-
-
-@pytest.fixture
-def lab(control_plane: ControlPlane, workbench: Workbench, namespace: str) -> Iterator[Lab]:
-    made = Lab(control_plane, workbench, namespace)
-    yield made
-    made.close()
-    assert made.refused_requests() == []
 
 
 def run_counter(lab: Lab, *options: str, **spec: Any) -> dict[str, Any]:

@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from agent_lab import AgentLab
 from counted import account
-from processes import Reaper
-from sshd import Sshd
+from ssh_lab import COUNT, FOR_EVER, assert_all, behind_sshd
 from workbench import Workbench
 
-COUNT = 'i=0; while [ $i -lt "$0" ]; do i=$((i+1)); echo $i; sleep 0.01; done'
-FOR_EVER = "100000000"
 # In a command of a pod `$$` is one `$`.
 
 
 @pytest.fixture
-def lab(tmp_path: Path, workbench: Workbench, need: Callable[[str], None]) -> Iterator[AgentLab]:
-    need("sshd")
-    with contextlib.closing(Reaper()) as reaper:
-        sshd = Sshd(tmp_path / "sshd", reaper)
-        sshd.start()
-        made = AgentLab(tmp_path, workbench, sshd)
-        yield made
-        made.close()
-        sshd.stop()
-
-
-def assert_all(lines: list[str], least: int) -> None:
-    told = account(lines)
-    assert told.missing == 0
-    assert told.last == told.delivered >= least
+def lab(tmp_path: Path, workbench: Workbench) -> Iterator[AgentLab]:
+    with behind_sshd(AgentLab, tmp_path, workbench) as lab:
+        yield lab
 
 
 def test_a_pod_is_a_command_with_its_words_its_environment_and_its_directory(lab: AgentLab, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -11,8 +10,7 @@ from pathlib import Path
 import pytest
 from agent_lab import AgentLab
 from needs import find_python_3_9
-from processes import Reaper
-from sshd import Sshd
+from ssh_lab import behind_sshd
 from workbench import Workbench
 
 from transports.agent import wirelet_agent
@@ -22,15 +20,9 @@ WAITS = "while [ ! -e {} ]; do sleep 0.05; done; echo over"
 
 
 @pytest.fixture
-def lab(tmp_path: Path, workbench: Workbench, need: Callable[[str], None]) -> Iterator[AgentLab]:
-    need("sshd")
-    with contextlib.closing(Reaper()) as reaper:
-        sshd = Sshd(tmp_path / "sshd", reaper)
-        sshd.start()
-        made = AgentLab(tmp_path, workbench, sshd)
-        yield made
-        made.close()
-        sshd.stop()
+def lab(tmp_path: Path, workbench: Workbench) -> Iterator[AgentLab]:
+    with behind_sshd(AgentLab, tmp_path, workbench) as lab:
+        yield lab
 
 
 def agents(lab: AgentLab) -> list[Path]:

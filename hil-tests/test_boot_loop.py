@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from typing import Any, Final
 
-import pytest
-from control_plane import ControlPlane
 from lab import Lab, condition, container
-from workbench import Workbench
 
 RATE_HZ: Final = 5
 LOOP_S: Final = 10.0
-
-
-@pytest.fixture
-def lab(control_plane: ControlPlane, workbench: Workbench, namespace: str) -> Iterator[Lab]:
-    made = Lab(control_plane, workbench, namespace)
-    yield made
-    made.close()
-    assert made.refused_requests() == []
 
 
 def writes(lab: Lab) -> list[dict[str, Any]]:

@@ -13,10 +13,8 @@ import pytest
 from console_lab import ConsoleDesk
 from gateways import WIRELET, Gateway
 from person import Person
-from processes import Reaper
 from raw_port import RawPort
-from ssh_lab import SshLab
-from sshd import Sshd
+from ssh_lab import SshLab, behind_sshd
 from terminal_port import TerminalPort
 from workbench import Workbench
 
@@ -136,18 +134,12 @@ def test_a_gateway_that_leaves_is_told(workbench: Workbench, tmp_path: Path, por
 
 
 @pytest.fixture
-def lab(tmp_path: Path, workbench: Workbench, need: Callable[[str], None]) -> Iterator[SshLab]:
-    need("sshd")
-    with contextlib.closing(Reaper()) as reaper:
-        sshd = Sshd(tmp_path / "sshd", reaper)
-        sshd.start()
-        made = SshLab(tmp_path, workbench, sshd)
-        made.set_up()
-        made.run("job", "sh", "-c", "echo up; exec sleep 1000", env=[{"name": "V", "value": "it's $HOME"}], workingDir="/")
-        made.wait(lambda: made.logs("job") == ["up"], "the job")
-        yield made
-        made.close()
-        sshd.stop()
+def lab(tmp_path: Path, workbench: Workbench) -> Iterator[SshLab]:
+    with behind_sshd(SshLab, tmp_path, workbench) as lab:
+        lab.set_up()
+        lab.run("job", "sh", "-c", "echo up; exec sleep 1000", env=[{"name": "V", "value": "it's $HOME"}], workingDir="/")
+        lab.wait(lambda: lab.logs("job") == ["up"], "the job")
+        yield lab
 
 
 def test_a_command_beside_a_job_has_its_environment_its_streams_and_its_exit_code(lab: SshLab) -> None:

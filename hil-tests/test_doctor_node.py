@@ -5,23 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import pytest
-from control_plane import ControlPlane
 from gateways import WIRELET
 from lab import Lab, condition
 from processes import Process
 from workbench import Workbench
-
-
-@pytest.fixture
-def lab(control_plane: ControlPlane, workbench: Workbench, namespace: str) -> Iterator[Lab]:
-    made = Lab(control_plane, workbench, namespace)
-    yield made
-    made.close()
-    assert made.refused_requests() == []
 
 
 def wait_for_problem(lab: Lab, met: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import pytest
 from gateways import WIRELET
-from processes import Reaper
-from sshd import Sshd
+from sshd import Sshd, running
 
 DEVICES: Final = 6
 
 
-@pytest.fixture
-def reaper(need: Callable[[str], None]) -> Iterator[Reaper]:
+@pytest.fixture(autouse=True)
+def sshd(need: Callable[[str], None]) -> None:
     need("sshd")
-    with contextlib.closing(Reaper()) as made:
-        yield made
 
 
 def findings(folder: Path, server: Sshd, devices: int = 1) -> tuple[list[str], list[str]]:
@@ -41,40 +37,32 @@ def findings(folder: Path, server: Sshd, devices: int = 1) -> tuple[list[str], l
     return [line for line in lines if line.startswith("rack-")], [line for line in lines if line.startswith("note: rack-")]
 
 
-@contextlib.contextmanager
-def running(folder: Path, reaper: Reaper, **settings: str) -> Iterator[Sshd]:
-    server = Sshd(folder, reaper, **settings)
-    server.start()
-    yield server
-    server.stop()
-
-
 def setting_of(finding: str) -> dict[str, str]:
     """What a finding says to write into sshd_config."""
     name, value = finding.partition("in its sshd_config: ")[2].partition(";")[0].split()
     return {name: value}
 
 
-def test_an_sshd_that_drops_logins_at_once_is_found_until_it_takes_them(tmp_path: Path, reaper: Reaper) -> None:
-    with running(tmp_path / "few", reaper, MaxStartups="2:100:3") as server:
+def test_an_sshd_that_drops_logins_at_once_is_found_until_it_takes_them(tmp_path: Path) -> None:
+    with running(tmp_path / "few", MaxStartups="2:100:3") as server:
         told, _ = findings(tmp_path, server, DEVICES)
         assert findings(tmp_path, server, devices=2)[0] == []
     finding = next(line for line in told if "drops logins" in line)
     assert finding.startswith(f"rack-0: {DEVICES} devices log in to ssh://")
-    with running(tmp_path / "mended", reaper, **setting_of(finding)) as server:
+    with running(tmp_path / "mended", **setting_of(finding)) as server:
         assert findings(tmp_path, server, DEVICES)[0] == []
 
 
-def test_an_sshd_that_starts_no_commands_is_found_until_it_does(tmp_path: Path, reaper: Reaper) -> None:
-    with running(tmp_path / "none", reaper, MaxSessions="0") as server:
+def test_an_sshd_that_starts_no_commands_is_found_until_it_does(tmp_path: Path) -> None:
+    with running(tmp_path / "none", MaxSessions="0") as server:
         (finding,), _ = findings(tmp_path, server)
     assert "logged in, but the command was not started" in finding
-    with running(tmp_path / "mended", reaper, **setting_of(finding)) as server:
+    with running(tmp_path / "mended", **setting_of(finding)) as server:
         assert findings(tmp_path, server)[0] == []
 
 
-def test_who_may_not_log_in_is_told_what_is_missing_there(tmp_path: Path, reaper: Reaper) -> None:
-    with running(tmp_path / "sshd", reaper) as server:
+def test_who_may_not_log_in_is_told_what_is_missing_there(tmp_path: Path) -> None:
+    with running(tmp_path / "sshd") as server:
         allowed = server.folder / "authorized_keys"
         key = allowed.read_text()
         allowed.write_text("")
@@ -84,11 +72,11 @@ def test_who_may_not_log_in_is_told_what_is_missing_there(tmp_path: Path, reaper
         assert findings(tmp_path, server)[0] == []
 
 
-def test_an_sshd_that_never_looks_for_its_clients_is_noted(tmp_path: Path, reaper: Reaper, need: Callable[[str], None]) -> None:
+def test_an_sshd_that_never_looks_for_its_clients_is_noted(tmp_path: Path, need: Callable[[str], None]) -> None:
     need("root")  # `sshd -T` of Debian 12 tells nobody else
-    with running(tmp_path / "shipped", reaper) as server:
+    with running(tmp_path / "shipped") as server:
         told, (note,) = findings(tmp_path, server)
     assert told == []
     assert "never looks whether its clients live" in note
-    with running(tmp_path / "mended", reaper, **setting_of(note)) as server:
+    with running(tmp_path / "mended", **setting_of(note)) as server:
         assert findings(tmp_path, server) == ([], [])

@@ -5,21 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-from collections.abc import Iterator
 
-import pytest
-from control_plane import ControlPlane
 from lab import Lab, assert_counted
 from person import Person
-from workbench import Workbench
-
-
-@pytest.fixture
-def lab(control_plane: ControlPlane, workbench: Workbench, namespace: str) -> Iterator[Lab]:
-    made = Lab(control_plane, workbench, namespace)
-    yield made
-    made.close()
-    assert made.refused_requests() == []
 
 
 def at_a_terminal(lab: Lab, *words: str, columns: int = 93, rows: int = 31) -> Person:

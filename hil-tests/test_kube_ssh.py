@@ -13,9 +13,8 @@ import remembered
 from control_plane import ControlPlane
 from lab import Lab, assert_counted, condition, container
 from person import Person
-from processes import Reaper
 from ssh_lab import exec_class
-from sshd import Sshd
+from sshd import Sshd, running
 from workbench import Workbench
 
 
@@ -39,14 +38,11 @@ def lab(
     control_plane: ControlPlane, workbench: Workbench, namespace: str, tmp_path: Path, need: Callable[[str], None]
 ) -> Iterator[SshNode]:
     need("sshd")
-    with contextlib.closing(Reaper()) as reaper:
-        sshd = Sshd(tmp_path / "sshd", reaper)
-        sshd.start()
+    with running(tmp_path / "sshd") as sshd:
         made = SshNode(control_plane, workbench, namespace, sshd, tmp_path / "target")
         yield made
         made.close()
         remembered.end(tmp_path / "target" / "rack")
-        sshd.stop()
     assert made.refused_requests() == []
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Final
 
 import pytest
-from control_plane import ControlPlane
 from lab import GAP, Lab, condition
 from needs import OWN_MOUNTS, need
 from workbench import Workbench
@@ -17,14 +15,6 @@ LINES: Final = 30_000
 """Of firehose: 3 MB, more than the file system holds and less than the log may grow to."""
 OTHERS: Final = 12
 """More rings than are left when one has taken what it could."""
-
-
-@pytest.fixture
-def lab(control_plane: ControlPlane, workbench: Workbench, namespace: str) -> Iterator[Lab]:
-    made = Lab(control_plane, workbench, namespace)
-    yield made
-    made.close()
-    assert made.refused_requests() == []
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from typing import Any, Final
 import pytest
 import yaml
 from gateways import Gateway, device
+from lab import Lab, condition, container
 from workbench import Workbench
 
 EXAMPLES: Final = Path(__file__).resolve().parents[1] / "examples" / "power"
@@ -143,3 +144,54 @@ def test_a_switch_that_fails_leaves_the_board_in_use(workbench: Workbench, tmp_p
     assert (code, told.split(": ", 2)[2]) == (1, "no hub answers; try the command by hand, as the gateway's user\n")
     rig.wait(lambda: rig.state == "Ready" and rig.pod["ready"] == 1, "the board to be used again")
     assert rig.pod["restarts"] == 0
+
+
+def test_a_gateway_that_is_restarted_knows_that_a_board_is_off(workbench: Workbench, tmp_path: Path) -> None:
+    """Also when it was killed. The pod waits as before, and nothing is told as a fault."""
+    rig = Rig(workbench, tmp_path, is_fed_by_hub=False)
+    assert rig.power("off") == (0, "")
+    for end in (rig.gateway.stop, rig.gateway.kill):
+        end()
+        rig.gateway.start()
+        rig.wait(lambda: rig.state == "Off", "the next gateway to know of it")
+        rig.wait(lambda: "DeviceOff" in rig.events() and rig.pod["ready"] == 0, "the pod to be told")
+        assert (rig.pod["status"], rig.pod["restarts"]) == ("Running", 0)
+        assert not rig.opened()
+        assert {"DeviceDisconnected", "BackOff", "Failed"}.isdisjoint(rig.events())
+
+    assert rig.power("on") == (0, "")
+    rig.wait(lambda: rig.pod["ready"] == 1 and rig.pod["restarts"] == 1, "the pod to run again")
+    rig.gateway.restart()
+    rig.wait(lambda: rig.state == "Ready" and rig.pod["ready"] == 1, "a gateway that does not think of it any more")
+
+
+def test_the_cluster_is_told_that_a_board_is_off_over_a_restart_of_the_gateway(lab: Lab) -> None:
+    hooks = {"power": {switch: {"command": ["true"]} for switch in ("on", "off")}}
+    lab.set_up(classes=[{"name": lab.class_name, "slots": 4, "shared": True, "hooks": hooks}])
+    lab.run("counter", "counter", "--rate", "20")
+    before = lab.wait_for_ready("counter")
+    lab.gateway.cli("power", "board-0", "off")
+    assert condition(lab.wait_for_ready("counter", "False"), "Ready")["reason"] == "DeviceOff"
+    lab.boards.reset()  # its power is gone
+    lab.gateway.kill()
+    lab.gateway.start()
+    lab.wait(lambda: json.loads(lab.gateway.cli("get", "devices", "-o", "json"))["items"][0]["state"] == "Off", "the next gateway to know")
+    node = lab.wait_for_node(lambda node: "switched off" in condition(node, "DeviceProblem").get("message", ""))
+    assert node["status"]["allocatable"][lab.resource] == "0"
+    pod = lab.wait_for_ready("counter", "False")
+    assert condition(pod, "Ready")["reason"] == "DeviceOff"
+    assert (container(pod)["containerID"], container(pod)["restartCount"]) == (container(before)["containerID"], 0)
+
+    lab.gateway.cli("power", "board-0", "on")
+    after = lab.wait_for_pod("counter", lambda pod: container(pod).get("restartCount") == 1 and "running" in container(pod)["state"])
+    assert container(after)["lastState"]["terminated"]["reason"] == "DeviceRebooted"
+
+
+def test_a_board_is_not_off_for_ever_when_nothing_could_switch_it_on_any_more(workbench: Workbench, tmp_path: Path) -> None:
+    rig = Rig(workbench, tmp_path, is_fed_by_hub=False)
+    assert rig.power("off") == (0, "")
+    rig.gateway.stop()
+    rig.gateway.configuration["classes"][0]["hooks"] = {}
+    rig.gateway.config_file.write_text(json.dumps(rig.gateway.configuration))
+    rig.gateway.start()
+    rig.wait(lambda: rig.state == "Ready", "the board to be used again")

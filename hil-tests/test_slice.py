@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from control_plane import ControlPlane, KubectlFailed
+from control_plane import KubectlFailed
 from lab import Lab, assert_counted, condition, container, waiting_reason
-from workbench import Workbench
-
-
-@pytest.fixture
-def lab(control_plane: ControlPlane, workbench: Workbench, namespace: str) -> Iterator[Lab]:
-    made = Lab(control_plane, workbench, namespace)
-    yield made
-    made.close()
-    assert made.refused_requests() == []
-
 
 # -- the node
 

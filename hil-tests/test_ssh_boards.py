@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +10,7 @@ from pathlib import Path
 import pytest
 from counted import account
 from gateways import Gateway
-from processes import Reaper
-from sshd import Sshd
+from sshd import Sshd, running
 from workbench import Workbench
 
 DEADLINE_S = 60.0
@@ -22,11 +20,8 @@ DEADLINE_S = 60.0
 def sshd(tmp_path: Path, need: Callable[[str], None]) -> Iterator[Sshd]:
     need("sshd")
     need("socat")
-    with contextlib.closing(Reaper()) as reaper:
-        server = Sshd(tmp_path / "sshd", reaper)
-        server.start()
+    with running(tmp_path / "sshd") as server:
         yield server
-        server.stop()
 
 
 def numbers(gateway: Gateway) -> list[str]:

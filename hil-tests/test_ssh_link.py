@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 import pytest
 from processes import Process, Reaper, free_port
-from sshd import Sshd, make_key
+from sshd import Sshd, make_key, running
 
 from transports.driver import DurationS
 from transports.errors import LinkError, LinkLost, LinkNotFound, LinkPermissionDenied
@@ -135,11 +135,8 @@ class SshStand:
 
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    with contextlib.closing(Reaper()) as reaper:
-        server = Sshd(tmp_path_factory.mktemp("sshd"), reaper)
-        server.start()
+    with running(tmp_path_factory.mktemp("sshd")) as server:
         yield server
-        server.stop()
 
 
 @pytest.fixture
@@ -178,11 +175,8 @@ class TestSsh(LinkContract):
 def server(tmp_path: Path, need: Callable[[str], None]) -> Iterator[Sshd]:
     """A server for one test, which may do with it what it likes."""
     need("sshd")
-    with contextlib.closing(Reaper()) as reaper:
-        server = Sshd(tmp_path / "sshd", reaper)
-        server.start()
+    with running(tmp_path / "sshd") as server:
         yield server
-        server.stop()
 
 
 async def refusal(wanted: SshOptions, kind: type[LinkError] = LinkError) -> str:
@@ -322,11 +316,8 @@ async def test_an_agent_that_is_not_there_is_told(server: Sshd, tmp_path: Path, 
 
 @pytest.fixture
 def jump_host(tmp_path: Path, server: Sshd) -> Iterator[Sshd]:
-    with contextlib.closing(Reaper()) as reaper:
-        jump = Sshd(tmp_path / "jump", reaper)
-        jump.start()
+    with running(tmp_path / "jump") as jump:
         yield jump
-        jump.stop()
 
 
 def by_way_of(jump: Sshd, server: Sshd, **more: Any) -> SshOptions:

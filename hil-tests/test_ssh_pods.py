@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from counted import account
-from processes import Reaper
-from ssh_lab import SshLab
-from sshd import Sshd
+from agent_lab import AgentLab
+from gateways import WIRELET
+from own_terminal import OwnTerminal
+from ssh_lab import COUNT, FOR_EVER, SshLab, assert_all, behind_sshd
 from workbench import Workbench
-
-COUNT = 'i=0; while [ $i -lt "$0" ]; do i=$((i+1)); echo $i; sleep 0.01; done'
-FOR_EVER = "100000000"
 
 
 @pytest.fixture
-def lab(tmp_path: Path, workbench: Workbench, need: Callable[[str], None]) -> Iterator[SshLab]:
-    need("sshd")
-    with contextlib.closing(Reaper()) as reaper:
-        sshd = Sshd(tmp_path / "sshd", reaper)
-        sshd.start()
-        made = SshLab(tmp_path, workbench, sshd)
-        yield made
-        made.close()
-        sshd.stop()
-
-
-def assert_all(lines: list[str], least: int) -> None:
-    told = account(lines)
-    assert told.missing == 0
-    assert told.last == told.delivered >= least
+def lab(tmp_path: Path, workbench: Workbench) -> Iterator[SshLab]:
+    with behind_sshd(SshLab, tmp_path, workbench) as lab:
+        yield lab
 
 
 def test_a_pod_is_a_command_with_its_words_and_its_environment(lab: SshLab) -> None:
@@ -101,3 +85,18 @@ def test_two_dozen_pods_share_one_connection(lab: SshLab) -> None:
         assert lab.wait_for_end(f"pod-{number}")["exitCode"] == 0
     assert all(lab.logs(f"pod-{number}") == [str(n) for n in range(1, 101)] for number in range(24))
     assert lab.sshd.process.log_tail(100_000).count("Accepted publickey") == 1
+
+
+@pytest.mark.parametrize("kind", [SshLab, AgentLab], ids=["exec", "agent"])
+def test_a_pod_that_asks_for_a_terminal_is_told_where_to_have_one(kind: type[SshLab], tmp_path: Path, workbench: Workbench) -> None:
+    with behind_sshd(kind, tmp_path, workbench) as lab:
+        lab.set_up()
+        lab.run("job", "sleep", "1000", tty=True)
+        waiting = lab.wait(lambda: lab.container_state("job").get("waiting"), "the refusal")
+        assert waiting["reason"] == "CreateContainerConfigError"
+        _, _, way = waiting["message"].partition("leave it out, and have one beside it: wirelet ")
+        lab.run("job", "sleep", "1000")
+        lab.wait(lambda: "running" in lab.container_state("job"), "the job without it")
+        with OwnTerminal([*WIRELET, *way.replace("POD", "job").split()], lab.gateway.cli_env) as terminal:
+            terminal.type("tty; echo $((6*7))\n")
+            assert "/dev/pts/" in terminal.wait_for("42\r\n")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-from control_plane import ControlPlane
 from gateways import Simulator, device
 from lab import Lab, condition, container, waiting_reason
 from workbench import Workbench
@@ -19,14 +17,6 @@ from transports.simulated.board import BoardConfig
 ANNOTATED: Final = "wirelet.dev/device"
 ABSENT: Final = "/dev/ttyUSB77"
 NODE_NAMES: Final = re.compile(r"/dev/(?!termination-log)|ttyUSB|ttyACM|ttyS\d|ttyAMA|/pts/")
-
-
-@pytest.fixture
-def lab(control_plane: ControlPlane, workbench: Workbench, namespace: str) -> Iterator[Lab]:
-    made = Lab(control_plane, workbench, namespace)
-    yield made
-    made.close()
-    assert made.refused_requests() == []
 
 
 def set_up(lab: Lab, workbench: Workbench, port: Path, *more: Mapping[str, Any], **changes: Any) -> None:

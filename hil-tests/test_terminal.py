@@ -146,3 +146,35 @@ def test_every_list_is_a_table_wide_json_and_yaml(gateway: Gateway, kind: str) -
     as_json, as_yaml = (yaml.safe_load(gateway.cli("get", kind, "-o", form)) for form in ("json", "yaml"))
     assert as_yaml["items"]
     assert [list(row) for row in as_yaml["items"]] == [list(row) for row in as_json["items"]]
+
+
+LOOKS: Final[Mapping[str, tuple[list[str], str]]] = {
+    "check-config": (["check-config", "{config}"], "problems"),
+    "doctor": (["doctor", "--config", "{config}"], "findings"),
+    "udev check": (["udev", "check", "--root", "{folder}"], "findings"),
+}
+
+
+@pytest.mark.parametrize("command", LOOKS)
+def test_what_a_look_finds_is_a_document_with_the_rows_of_its_table(gateway: Gateway, command: str) -> None:
+    words, found = LOOKS[command]
+    argv = [word.format(config=gateway.config_file, folder=gateway.folder) for word in words]
+    table, as_json, as_yaml = (gateway.run_cli(*argv, "-o", form) for form in ("table", "json", "yaml"))
+    assert (as_json.stderr, as_yaml.stderr) == ("", "")
+    assert table.returncode == as_json.returncode == as_yaml.returncode
+    document = yaml.safe_load(as_json.stdout)
+    assert document == yaml.safe_load(as_yaml.stdout)
+    assert list(document) == ["items", found]
+    titles = [line.split() for line in table.stdout.splitlines() if line.isupper()]
+    assert titles == ([[key.upper() for key in document["items"][0]]] if document["items"] else [])
+    assert len(table.stderr.splitlines()) == len(document[found])
+
+
+def test_a_wrong_configuration_is_a_document_too(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text("node: {name: pi}\nserver: {port: many}\n")
+    ran = subprocess.run(
+        [*WIRELET, "check-config", str(tmp_path / "gateway.yaml"), "-o", "json"], capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (1, "")
+    problem = {"path": "server.port", "problem": "must be a whole number, not 'many'"}
+    assert yaml.safe_load(ran.stdout) == {"items": [], "problems": [problem]}

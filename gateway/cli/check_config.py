@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gateway.cli.table import aligned
+from gateway.cli.documents import add_output_argument, document, table
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,30 +20,35 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a GatewayConfiguration")
+    add_output_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code: 0, `ok` and what is installed, or 1 and a line per problem on stderr."""
+    """Exit code: 0, `ok` and what is installed, or 1 and a line per problem on stderr; with -o both in one document."""
     from gateway import config  # pydantic takes a while; `--help` does not need it
 
+    installed: list[dict[str, Any]] = []
+    problems: list[dict[str, str]] = []
     try:
-        configuration = config.load(arguments.file)
+        installed = _installed(config.load(arguments.file))
     except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print("ok")
-    print(_installed(configuration), end="")
-    return 0
+        problems = [{"path": path, "problem": problem} for path, problem in error.problems]
+        if arguments.output == "table":
+            print(error, file=sys.stderr)
+    if arguments.output != "table":
+        sys.stdout.write(document({"items": installed, "problems": problems}, arguments.output))
+    elif not problems:
+        sys.stdout.write(f"ok\n{table(installed)}")
+    return int(bool(problems))
 
 
-def _installed(configuration: Configuration) -> str:
+def _installed(configuration: Configuration) -> list[dict[str, Any]]:
     from gateway import drivers
 
     links = Counter(device.link.driver for device in configuration.devices)
     protocols = Counter(configuration.class_of(device).protocol.driver for device in configuration.devices)
-    rows = [
-        [f"{kind}/{offer.name}", offer.package, str(used[offer.name])]
+    return [
+        {"driver": f"{kind}/{offer.name}", "package": offer.package, "devices": used[offer.name]}
         for kind, offers, used in (("link", drivers.links(), links), ("protocol", drivers.protocols(), protocols))
         for offer in offers
     ]
-    return aligned(["DRIVER", "PACKAGE", "DEVICES"], rows)

@@ -17,7 +17,9 @@ from urllib.parse import quote, urlencode
 TIMEOUT_S: Final = 30.0
 """For answers that are whole. A followed log may be silent for ever."""
 PIECE_BYTES: Final = 65536
-_LEFT: Final = "the gateway left in the middle of the log; it has stopped or was restarted: ask again when it runs"
+SEE: Final = "see what there is: wirelet get pods -A -o wide"
+"""The next step of whoever has asked for what is not there."""
+_LEFT: Final = "the gateway left in the middle of the {what}; it has stopped or was restarted: ask again when it runs"
 
 
 class ClientError(Exception):
@@ -75,25 +77,26 @@ class Client:
 
     def items(self, kind: str) -> list[dict[str, Any]]:
         """The rows of /wirelet/<kind>."""
-        with self._answer(f"/wirelet/{kind}", self._timeout_s) as answer:
-            found = json.loads(answer.read())["items"]
-        return list(found)
+        with self._answer(f"/wirelet/{kind}", self._timeout_s) as answer, _told_when_it_leaves("answer"):
+            text = answer.read()
+        return list(self._said(text).get("items", []))
 
     def pieces(self, path: tuple[str, ...], query: Mapping[str, str], *, follow: bool) -> Iterator[bytes]:
         """The body of a log, as it comes. path is given in segments, unquoted."""
         target = "/" + "/".join(quote(segment, safe="") for segment in path)
         with self._answer(f"{target}?{urlencode(query)}" if query else target, None if follow else self._timeout_s) as answer:
-            try:
-                while piece := answer.read1(PIECE_BYTES):
-                    yield piece
-            except (http.client.HTTPException, OSError) as error:
-                raise GatewayUnreachable(_LEFT) from error
+            while True:
+                with _told_when_it_leaves("log"):
+                    piece = answer.read1(PIECE_BYTES)
+                if not piece:
+                    break
+                yield piece
             if not answer.isclosed():
-                raise GatewayUnreachable(_LEFT)
+                raise GatewayUnreachable(_LEFT.format(what="log"))
 
     def do(self, device: str, what: str) -> None:
         """Reset a device, or switch its power; returns when it is done, which a hook of the class may take as long for as it wants."""
-        with self._answer(f"/wirelet/devices/{quote(device, safe='')}/{what}", None, "POST") as answer:
+        with self._answer(f"/wirelet/devices/{quote(device, safe='')}/{what}", None, "POST") as answer, _told_when_it_leaves("work"):
             answer.read()
 
     @contextmanager
@@ -101,7 +104,9 @@ class Client:
         """Nobody else uses the device's port inside, or that of its further link. Raises GatewayRefused."""
         query = urlencode({"borrower": borrower, "link": link})
         with self._answer(f"/wirelet/devices/{quote(device, safe='')}/lend?{query}", None, "POST") as answer:
-            told = json.loads(answer.readline() or "{}")
+            with _told_when_it_leaves("answer"):
+                line = answer.readline()
+            told = self._said(line or b"{}")
             if "port" not in told:
                 raise GatewayRefused(told.get("error", "the gateway left before it lent the device; try again when it runs"))
             yield Loan(str(told["port"]), Path(told["fence"]))
@@ -123,11 +128,22 @@ class Client:
         finally:
             connection.close()
 
+    def _said(self, text: bytes) -> dict[str, Any]:
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise GatewayUnreachable(f"what answers at {self._path} is no gateway; is --socket its socket?")
+        return found
+
     def why(self, error: Exception) -> str:
         """Why nobody answers, and what to do."""
         match error:
-            case FileNotFoundError():
+            case FileNotFoundError() | NotADirectoryError():
                 return f"no gateway at {self._path}; start one with `wirelet run`, or name its socket with --socket or WIRELET_SOCKET"
+            case ConnectionRefusedError() if not self._path.is_socket():
+                return f"{self._path} is no socket; name that of the gateway with --socket or WIRELET_SOCKET"
             case ConnectionRefusedError():
                 return f"the gateway of {self._path} is not running; start it with `wirelet run`, or name another with --socket"
             case PermissionError():
@@ -137,6 +153,14 @@ class Client:
             case _:
                 why = " ".join(str(error).split()) or type(error).__name__
                 return f"cannot talk to the gateway at {self._path}: {why}; is --socket its socket?"
+
+
+@contextmanager
+def _told_when_it_leaves(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (http.client.HTTPException, OSError) as error:
+        raise GatewayUnreachable(_LEFT.format(what=what)) from error
 
 
 class _UnixConnection(http.client.HTTPConnection):

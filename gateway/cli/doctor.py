@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gateway.cli.client import add_socket_argument, socket_path
+from gateway.cli.documents import add_output_argument, tell
 from gateway.cli.guard import clash_of_transports
-from gateway.cli.table import aligned
 from gateway.doctor.packages import clashes
 from gateway.errors import ConfigError
 
@@ -28,21 +28,21 @@ DEFAULT_FILE: Final = "/etc/wirelet/gateway.yaml"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", default=DEFAULT_FILE, help=f"the configuration (default: {DEFAULT_FILE})")
     parser.add_argument("--loopback", metavar="PORT", help="open this port, whose TX and RX are joined, and send every byte value")
+    add_output_argument(parser)
     add_socket_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0 and `ok`, 1 when something needs somebody to act, or the configuration is wrong."""
     if clash := clash_of_transports():
-        print(clash, file=sys.stderr)
+        print(f"wirelet doctor: {clash}", file=sys.stderr)
         return 1
     if hidden := list(clashes()):  # then nothing else can be believed, and much cannot be imported
-        print(*hidden, sep="\n", file=sys.stderr)
-        return 1
+        return tell([], hidden, arguments.output)
     if arguments.loopback is not None:
         from gateway.cli import loopback
 
-        return loopback.run(arguments.loopback)
+        return loopback.run(arguments.loopback, arguments.output)
     import anyio
 
     from gateway import config
@@ -53,21 +53,17 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         configuration = config.load(arguments.config)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"wirelet doctor: {line}", file=sys.stderr)
         return 1
     ports = anyio.run(addresses, configuration)
     gateway = gateway_pid(socket_path(arguments.socket, {**os.environ, **_socket_of(configuration)}))
-    rows = [[device, port.path or "-", port.why_not or "there"] for device, port in ports.items() if port.path or port.why_not]
-    if rows:
-        sys.stdout.write(aligned(["DEVICE", "PORT", "STATE"], rows))
-        sys.stdout.flush()
-    findings = examine(configuration, ports, gateway, anyio.run(ask, configuration))
-    for finding in findings:
-        print(finding, file=sys.stderr)
-    if any(not finding.is_note for finding in findings):
-        return 1
-    print("ok")
-    return 0
+    rows = [
+        {"device": device, "port": port.path, "state": port.why_not or "there"}
+        for device, port in ports.items()
+        if port.path or port.why_not
+    ]
+    return tell(rows, examine(configuration, ports, gateway, anyio.run(ask, configuration)), arguments.output)
 
 
 def gateway_pid(path: Path) -> int | None:

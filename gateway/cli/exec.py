@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from gateway.cli.conversation import add_conversation_arguments, converse
+from gateway.cli.targets import Ambiguous, program_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,8 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: the command's; 1 when it could not be run, 2 without a command."""
-    argv = arguments.argv[1:] if arguments.argv[:1] == ["--"] else arguments.argv
-    if not argv:
-        print(f"wirelet exec: say what to run: wirelet exec {arguments.pod} -- uptime", file=sys.stderr)
+    try:
+        argv = program_of(arguments.argv, f"wirelet exec {arguments.pod} -- uptime")
+    except Ambiguous as error:
+        print(f"wirelet exec: {error}", file=sys.stderr)
         return 2
     return converse(arguments, "exec", argv)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import Any, Final
 from gateway.cli import ports
 from gateway.cli.client import Client, ClientError, add_socket_argument, socket_path
 from gateway.cli.colours import painter
+from gateway.cli.documents import document
 from gateway.cli.table import age, age_since, aligned
 
 LOOK_S: Final = 1.0
@@ -97,9 +97,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(f'wirelet get: no {kind.rstrip("s")} "{arguments.name}"{_place(arguments, kind)}; there are: {known}', file=sys.stderr)
         return 1
     if arguments.output == "json":
-        print(json.dumps({"items": rows, **({"unusedPorts": unused} if arguments.all else {})}, indent=2))
+        sys.stdout.write(document({"items": rows, **({"unusedPorts": unused} if arguments.all else {})}, "json"))
     elif arguments.output == "yaml":
-        sys.stdout.write(ports.snippet(unused, found) if arguments.all else _yaml({"items": rows}))
+        sys.stdout.write(ports.snippet(unused, found) if arguments.all else document({"items": rows}, "yaml"))
     elif rows:
         sys.stdout.write(_table(kind, rows, wide=arguments.output == "wide", with_namespace=arguments.all_namespaces and kind != "devices"))
     else:
@@ -123,9 +123,9 @@ def _watch(client: Client, arguments: argparse.Namespace, seen: Sequence[Row], *
         rows = _chosen(found, arguments, everywhere=everywhere)
         if news := changed(seen, rows):
             if arguments.output == "json":
-                sys.stdout.write("".join(f"{json.dumps(row, indent=2)}\n" for row in news))
+                sys.stdout.write("".join(document(row, "json") for row in news))
             elif arguments.output == "yaml":
-                sys.stdout.write("".join(f"---\n{_yaml(row)}" for row in news))
+                sys.stdout.write("".join(f"---\n{document(row, 'yaml')}" for row in news))
             else:
                 table = _table(arguments.kind, news, wide=arguments.output == "wide", with_namespace=with_namespace)
                 sys.stdout.write(table.partition("\n")[2])
@@ -166,12 +166,6 @@ def _table(kind: str, rows: Sequence[Row], *, wide: bool, with_namespace: bool) 
     now = time.time()
     paint = painter(sys.stdout, os.environ)
     return aligned([title for title, _ in columns], [[cell(row, now) for _, cell in columns] for row in rows], paint)
-
-
-def _yaml(document: Row) -> str:
-    import yaml  # slow to import, and rarely asked for
-
-    return str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
 
 
 def _restarts(row: Row, now: float) -> str:

@@ -20,6 +20,7 @@ from typing import Final
 
 from gateway.cli.client import Client, ClientError, add_socket_argument, socket_path
 from gateway.cli.progress import waiting
+from gateway.cli.targets import Ambiguous, program_of
 
 NOT_RUN: Final = 127
 """What a shell says of a command that it does not find."""
@@ -41,9 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: the command's, 128 + its signal, 127 when it cannot be run; 1 when the device is not lent; 2 without a command."""
-    argv = arguments.argv[1:] if arguments.argv[:1] == ["--"] else arguments.argv
-    if not argv:
-        print(f"wirelet lend: say what to run: wirelet lend {arguments.device} -- esptool flash_id", file=sys.stderr)
+    try:
+        argv = program_of(arguments.argv, f"wirelet lend {arguments.device} -- esptool flash-id")
+    except Ambiguous as error:
+        print(f"wirelet lend: {error}", file=sys.stderr)
         return 2
     borrower = f"{_user()}: {argv[0]}"  # no more: the arguments may hold a password, and a condition of the Node says this
     try:
@@ -56,7 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"wirelet lend: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"wirelet lend: {error.filename}: {error.strerror}; run this as the user the gateway runs as", file=sys.stderr)
+        print(
+            f"wirelet lend: {error.filename or 'the lock of the loan'}: {error.strerror}; run this as the user the gateway runs as",
+            file=sys.stderr,
+        )
         return 1
 
 

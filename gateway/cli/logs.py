@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Final
 
-from gateway.cli.client import Client, ClientError, GatewayRefused, add_socket_argument, socket_path
+from gateway.cli.client import SEE, Client, ClientError, GatewayRefused, add_socket_argument, socket_path
 from gateway.cli.targets import Ambiguous, only_container
 
 MAX_DIGITS: Final = 18
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
             sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
     except GatewayRefused as error:
-        print(f"wirelet logs: {error}; see what there is: wirelet get pods -A -o wide", file=sys.stderr)
+        print(f"wirelet logs: {error}; {SEE}", file=sys.stderr)
         return 1
     except (ClientError, Ambiguous) as error:
         print(f"wirelet logs: {error}", file=sys.stderr)

@@ -6,9 +6,12 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
 from gateway.cli.progress import waiting
 from gateway.errors import GatewayError
+
+_NO_CONFIG: Final = "; a configuration is named with --config"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.standalone != (arguments.manifests is not None):
         print("wirelet run: --standalone and --manifests DIR come together; give both, or none for a cluster", file=sys.stderr)
         return 2
+    if arguments.standalone and not os.path.isdir(arguments.manifests):
+        print(f"wirelet run: there is no folder {arguments.manifests}; make it, or name another with --manifests", file=sys.stderr)
+        return 1
     failures: list[GatewayError] = []
     try:
         _run(arguments)
@@ -39,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         failures = _leaves(group)
     for failure in failures:
         for line in str(failure).splitlines():
-            print(f"wirelet run: {line}", file=sys.stderr)
+            print(f"wirelet run: {line}{_NO_CONFIG if arguments.config is None else ''}", file=sys.stderr)
     return 1 if failures else 0
 
 

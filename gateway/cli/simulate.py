@@ -47,14 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0 after a signal, 1 when a port cannot be made, 2 for a wrong command line."""
     if arguments.count > 1 and "%d" not in arguments.link:
-        return _fail(f"--link {arguments.link} needs a %d for --count {arguments.count}", 2)
+        return _fail(f"--link {arguments.link} needs a %d for --count {arguments.count}: --link {arguments.link}-%d", 2)
     import anyio  # what follows is loaded only here, so that the other commands start quickly
 
     try:
         _allow_descriptors(2 * arguments.count + SPARE_DESCRIPTORS)
         anyio.run(_run, arguments)
     except OSError as exc:
-        return _fail(f"{exc.filename}: {exc.strerror}; choose another --link" if exc.filename else str(exc), 1)
+        where = exc.filename2 or exc.filename  # a link is made from a pty to the second
+        return _fail(f"{f'{where}: {exc.strerror}' if where else exc}; choose another --link", 1)
     return 0
 
 

@@ -1,7 +1,8 @@
-"""Which container a command line means."""
+"""Which container, and which program, a command line means."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -19,3 +20,11 @@ def only_container(rows: list[dict[str, Any]], namespace: str, pod: str) -> str:
     if len(row["containers"]) != 1:
         raise Ambiguous(f'pod "{pod}" has several containers; choose one with -c: {", ".join(row["containers"])}')
     return str(row["containers"][0])
+
+
+def program_of(words: Sequence[str], example: str) -> list[str]:
+    """The program and its arguments, which stand behind `--`. Raises Ambiguous with the example of a right line."""
+    program = list(words[1:] if words[:1] == ["--"] else words)
+    if not program or (words[0] != "--" and words[0].startswith("-")):
+        raise Ambiguous(f"say what to run: {example}; options stand before the name")
+    return program

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from gateway.cli.table import aligned
+from gateway.cli.documents import add_output_argument, tell
 from gateway.doctor import udev_files, udev_programs
 from gateway.doctor.udev import command, findings
 from gateway.doctor.udev_database import parse
@@ -17,22 +17,30 @@ from gateway.doctor.udev_files import UdevError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", metavar="install|uninstall|check", choices=["install", "uninstall", "check"])
     parser.add_argument("--root", metavar="DIR", type=Path, default=Path("/"), help="an image's folder instead of this machine")
+    add_output_argument(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Exit code: 0; 1 when it could not be done, or when check found something that needs somebody to act."""
     action, root = arguments.action, arguments.root.absolute()
+    if action != "check" and arguments.output != "table":
+        print(f"wirelet udev: --output is for check; leave it out: wirelet udev {action}", file=sys.stderr)
+        return 2
     try:
         if action == "check":
-            return _check(root)
+            return _check(root, arguments.output)
         if root == Path("/") and os.geteuid() != 0:
             raise UdevError(f"it writes into /etc/udev, so run it as root: sudo {command()} udev {action}")
         return _install(root) if action == "install" else _uninstall(root)
     except UdevError as error:
         print(f"wirelet udev {action}: {error}", file=sys.stderr)
     except OSError as error:
-        print(f"wirelet udev {action}: {error.filename or root}: {error.strerror}", file=sys.stderr)
+        print(f"wirelet udev {action}: {error.filename or root}: {error.strerror}; {_way(error)}", file=sys.stderr)
     return 1
+
+
+def _way(error: OSError) -> str:
+    return "run it as root" if isinstance(error, PermissionError) else "mend that, and try again"
 
 
 def _install(root: Path) -> int:
@@ -61,16 +69,8 @@ def _apply(root: Path) -> None:
         print("udevd does not run here; it reads the files when it starts")
 
 
-def _check(root: Path) -> int:
+def _check(root: Path, output: str) -> int:
     devices = parse(udev_programs.database()) if root == Path("/") else []
-    found = findings(root, devices)
-    ports = [[device.node, device.chip or "-", ", ".join(device.names) or "-"] for device in devices if device.is_port]
-    if ports:
-        sys.stdout.write(aligned(["PORT", "CHIP", "NAMES"], sorted(ports)))
-        sys.stdout.flush()
-    for finding in found:
-        print(finding, file=sys.stderr)
-    if any(not finding.is_note for finding in found):
-        return 1
-    print("ok")
-    return 0
+    ports = sorted((device for device in devices if device.is_port), key=lambda port: port.node)
+    rows = [{"port": port.node, "chip": port.chip, "names": port.names} for port in ports]
+    return tell(rows, findings(root, devices), output)

@@ -11,7 +11,7 @@ from typing import Final
 import anyio
 from anyio.abc import ByteReceiveStream
 
-from gateway.cli.client import TIMEOUT_S, Client, GatewayRefused, GatewayUnreachable
+from gateway.cli.client import SEE, TIMEOUT_S, Client, GatewayRefused, GatewayUnreachable
 from gateway.kubelet.channels import PROTOCOLS
 from gateway.kubelet.websocket import WebSocket, accept_token
 
@@ -41,7 +41,8 @@ async def opened(client: Client, target: str) -> AsyncIterator[WebSocket]:
         status, headers = _parsed(answer)
         if status != 101:
             text = await _text(stream, early, headers)
-            raise GatewayRefused(text or f"the gateway answered {status}")
+            way = f"; {SEE}" if status == 404 else ""
+            raise GatewayRefused(f"{text or f'the gateway answered {status}'}{way}")
         if headers.get("sec-websocket-accept") != accept_token(key):
             raise GatewayRefused(f"what answers at {client.path} speaks no WebSocket")
         yield WebSocket(stream, early, is_client=True)

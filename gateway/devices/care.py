@@ -1,7 +1,6 @@
 """What a person does to a board by hand: use its port for something else, reset it, switch its power.
 
-A loan outlives the gateway: the next one finds the lender's lock (gateway.devices.fences). That a board was switched off is not remembered:
-a gateway that starts looks for all of them.
+Both outlive the gateway: the next one finds the lender's lock (gateway.devices.fences), and in the ledger what is switched off.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from gateway.devices.board_hooks import run_board_hook
 from gateway.devices.fences import Fence
 from gateway.devices.hooks import HookFailed
 from gateway.devices.side_links import SideLink
+from gateway.devices.switched_off import SwitchedOff
 from transports.errors import LinkError
 
 MAX_BORROWER_CHARS: Final = 120
@@ -65,8 +65,10 @@ class Care:
         lenders: Mapping[str, Lender],
         fences: Mapping[str, Fence],
         side_links: Mapping[tuple[str, str], SideLink],
+        switched_off: SwitchedOff,
         fleet_changed: Callable[[], None],
     ) -> None:
+        self._switched_off = switched_off
         self._fences = fences
         self._side_links = side_links
         self._boards = boards
@@ -75,15 +77,20 @@ class Care:
         self._switching: set[str] = set()
         """Devices at which a hook of ours runs."""
 
-    async def respect_loans(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Leave the ports alone that were lent before this gateway began, until they are free. Started before any supervisor is."""
+    async def respect(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Leave the ports alone that were lent before this gateway began, until they are free, and those of boards that were switched off.
+        Started before any supervisor is."""
         async with anyio.create_task_group() as tasks:
             for name, fence in self._fences.items():
+                board = self._boards[name]
                 if borrower := fence.borrower():
-                    board = self._boards[name]
                     board.borrower = _shown(borrower)
                     await self._lenders[name].rest(f"lent to {board.borrower}")
                     tasks.start_soon(self._await_end, board, fence)
+                elif name in self._switched_off.before and _could_be_switched_on(board):
+                    board.is_off = True
+                    await self._lenders[name].rest("switched off")
+                    self._told(board)
             task_status.started()
 
     async def _await_end(self, board: Board, fence: Fence) -> None:
@@ -161,7 +168,7 @@ class Care:
             return
         await self._run(board, what, hook)
         if what in _ON and board.is_off:
-            self._resume(board)
+            await self._resume(board)
 
     async def _switch_off(self, board: Board, hook: Hook | LineReset) -> None:
         """The port is closed first: its lines would feed the board, and a device that dies under an open port is no news."""
@@ -173,6 +180,7 @@ class Care:
         try:
             await self._lenders[board.name].rest("switched off")
             self._told(board)
+            await self._switched_off.remember(board.name, is_off=True)  # before the hook: who is killed in it has a board that may be off
             await self._run(board, _OFF, hook)
             is_done = True
         except LinkError as error:
@@ -180,10 +188,11 @@ class Care:
             raise CareRefused(str(error)) from error
         finally:
             if board.is_off and not is_done:
-                self._resume(board)
+                await self._resume(board)
             self._told(board)
 
-    def _resume(self, board: Board) -> None:
+    async def _resume(self, board: Board) -> None:
+        await self._switched_off.remember(board.name, is_off=False)
         board.is_off = False
         self._lenders[board.name].resume()
         self._told(board)
@@ -212,6 +221,11 @@ class Care:
 
 def _shown(borrower: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in borrower)[:MAX_BORROWER_CHARS]
+
+
+def _could_be_switched_on(board: Board) -> bool:
+    """The configuration may have lost the hook since; then nobody could ever say that it is on again."""
+    return board.power_on_hook is not None or board.power_hook is not None
 
 
 def _hook_of(board: Board, what: str) -> Hook | LineReset | None:

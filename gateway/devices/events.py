@@ -262,7 +262,7 @@ class DeviceEvents:
             told = exits.of_swap(known.device_id)
         # In a ring that outlived the reset, what it wrote before ends where the new boot begins.
         is_in_ring = not is_same_boot and entry.epoch in (None, board.output.epoch)
-        await self._drains.begin(board, entry.run, exits.NEVER_STARTED if is_intent else told, board.boot_off if is_in_ring else 0)
+        await self._drains.begin(board, entry.run, exits.unconfirmed(told) if is_intent else told, board.boot_off if is_in_ring else 0)
 
     def _left(self, board: Board, why: str) -> None:
         board.trouble = why

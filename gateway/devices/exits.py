@@ -5,7 +5,7 @@ Kubernetes knows Completed, Error and OOMKilled; the others are ours, CamelCase 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from transports.protocol import ExitReason, WorkloadStatus
@@ -70,6 +70,11 @@ def of_swap(device_id: str) -> Exit:
 def of_removed_device(name: str) -> Exit:
     """Nobody will ever hear of this run again."""
     return Exit(KILLED_CODE, 0, UNKNOWN_REASON, f"device {name} is not in the configuration any more")
+
+
+def unconfirmed(end: Exit) -> Exit:
+    """The same for a run of which nobody knows whether it had begun."""
+    return replace(end, message=f"{end.message}; it had not confirmed the start")
 
 
 NEVER_STARTED: Final = Exit(KILLED_CODE, 0, UNKNOWN_REASON, "the device never confirmed the start")

@@ -28,6 +28,7 @@ from gateway.devices.runbook import RunBook
 from gateway.devices.runs import Runs, is_live
 from gateway.devices.side_links import Recorder, SideLink
 from gateway.devices.stats import refresh_stats
+from gateway.devices.switched_off import SwitchedOff
 from gateway.devices.talks import Talker, Talks
 from gateway.devices.unused_ports import UnusedPorts
 from gateway.devices.workloads import DeviceWorkloads
@@ -88,7 +89,8 @@ class Fleet:
         self.side_links: dict[tuple[str, str], SideLink] = {}
         """(device, role) -> a further link of the device."""
         fences = {section.name: Fence(loans, section.name) for section in configuration.devices}
-        self.care = Care(self.boards, self._lenders, fences, self.side_links, lambda: self.events.fleet_changed())
+        switched_off = SwitchedOff(ledger)
+        self.care = Care(self.boards, self._lenders, fences, self.side_links, switched_off, lambda: self.events.fleet_changed())
         for section in configuration.devices:
             self._add(section, configuration.class_of(section), runs, logs, checkpoints, gateway_id)
             for side in section.links:
@@ -103,7 +105,7 @@ class Fleet:
             for opener in self._all_openers:
                 if isinstance(opener, RunningOpener):
                     tasks.start_soon(opener.run)
-            await tasks.start(self.care.respect_loans)
+            await tasks.start(self.care.respect)
             for device in self._devices:
                 tasks.start_soon(device.run)
             for side in self.side_links.values():

@@ -1,5 +1,5 @@
-"""The ledger: every attempt the gateway ever intended and has not let go, and which board answered on each device, in SQLite on the
-state directory.
+"""The ledger: every attempt the gateway ever intended and has not let go, which board answered on each device, and which of them are
+switched off, in SQLite on the state directory.
 
 An attempt is written before its START is sent and after its end is known; nothing else is. WAL with synchronous=NORMAL: a power cut may
 take the last commit, and the device's LIST then says what ran. Many writes that arrive together share one commit. It refuses to know
@@ -83,6 +83,8 @@ _DELETE_POD: Final = "DELETE FROM attempts WHERE uid = ?"
 _DELETE_ATTEMPT: Final = "DELETE FROM attempts WHERE uid = ? AND container = ? AND gen = ?"
 _BOARD_COLUMNS: Final = tuple(field.name for field in fields(KnownBoard))
 _INSERT_BOARD: Final = f"INSERT OR REPLACE INTO boards ({', '.join(_BOARD_COLUMNS)}) VALUES ({', '.join('?' * len(_BOARD_COLUMNS))})"
+_INSERT_SWITCH: Final = "INSERT OR REPLACE INTO switched_off (device) VALUES (?)"
+_DELETE_SWITCH: Final = "DELETE FROM switched_off WHERE device = ?"
 _ADDED_COLUMNS: Final = ("boot_id", "is_init", "is_unready")
 """Not in a ledger of the first days; 0 where nobody knew."""
 
@@ -116,6 +118,17 @@ class Ledger:
         except sqlite3.Error as error:
             raise LedgerFailed(str(error)) from error
         return [KnownBoard(*row) for row in rows]
+
+    def switched_off(self) -> list[str]:
+        """The devices that are. Blocks; call before the loop runs. Raises LedgerFailed."""
+        try:
+            return [str(device) for (device,) in self._db.execute("SELECT device FROM switched_off ORDER BY device")]
+        except sqlite3.Error as error:
+            raise LedgerFailed(str(error)) from error
+
+    async def put_switch(self, device: str, *, is_off: bool) -> None:
+        """Durable on return. Raises LedgerFailed."""
+        await self._write(_INSERT_SWITCH if is_off else _DELETE_SWITCH, (device,))
 
     async def put_board(self, board: KnownBoard) -> None:
         """Insert or replace what is known of one device; durable on return. Raises LedgerFailed."""
@@ -181,6 +194,7 @@ def _open(path: Path) -> sqlite3.Connection:
             raise LedgerFailed(f"{path} was written by a newer wirelet (schema {version}, this one knows {SCHEMA_VERSION})")
         db.execute(f"CREATE TABLE IF NOT EXISTS attempts ({', '.join(_COLUMNS)}, PRIMARY KEY (uid, container, gen))")
         db.execute(f"CREATE TABLE IF NOT EXISTS boards ({', '.join(_BOARD_COLUMNS)}, PRIMARY KEY (device))")
+        db.execute("CREATE TABLE IF NOT EXISTS switched_off (device, PRIMARY KEY (device))")
         held = {row[1] for row in db.execute("PRAGMA table_info(attempts)")}
         for column in _ADDED_COLUMNS:
             if column not in held:

@@ -9,6 +9,7 @@ from typing import Final
 
 import anyio
 import anyio.lowlevel
+import pytest
 
 from gateway.devices.board import Board
 from gateway.devices.events import DeviceEvents
@@ -23,8 +24,9 @@ from gateway.logs.checkpoint import CheckpointFile, checkpoint_path
 from gateway.logs.clock import SystemClock
 from gateway.logs.reader import LogOptions, read
 from gateway.logs.store import AttemptKey, DeviceKey, LogKey, LogStore
-from gateway.pods.seams import Attempt, AttemptState, Claims, PodIdentity, PodUid, Program
+from gateway.pods.seams import Attempt, AttemptState, Claims, PodIdentity, PodUid, Program, StartRefused
 from gateway.tests.fake_device import FakeDevice
+from transports.protocol import RemoveWorkload, Request, StartWorkload, StopWorkload
 
 UID: Final = PodUid("6f1f4a52-6d0c-4c8e-9a55-0d5f0d9a3c01")
 POD: Final = PodIdentity(UID, "default", "hello")
@@ -155,3 +157,28 @@ async def desk(folder: Path, *devices: FakeDevice, **board: object) -> AsyncIter
 def entry(state: AttemptState = AttemptState.RUNNING, *, device: str = "dev", container: str = "main", gen: int = 1) -> Entry:
     """A line of the ledger, as an earlier life of the gateway left it."""
     return Entry(UID, container, gen, "default", "hello", device, workload_id(UID, container), state.value)
+
+
+def asked(device: FakeDevice, kind: type[Request]) -> list[tuple[int, int]]:
+    """(wid, gen) of every request of this kind that the device got."""
+    runs = (request for request in device.asked if isinstance(request, StartWorkload | StopWorkload | RemoveWorkload))
+    return [(request.wid, request.gen) for request in runs if isinstance(request, kind)]
+
+
+async def refused(table: Desk) -> None:
+    with pytest.raises(StartRefused):
+        await table.start()
+
+
+async def lose_a_start(table: Desk, device: FakeDevice) -> None:
+    """START goes out, does not arrive, and the session is lost: an intent is left."""
+    device.held.add(StartWorkload)
+    device.deaf_to.add(StartWorkload)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(refused, table)
+        await table.until(lambda: bool(device.asked))
+        device.lose()
+    device.held.clear()
+    device.deaf_to.clear()
+    device.asked.clear()
+    assert table.state() is AttemptState.INTENDED

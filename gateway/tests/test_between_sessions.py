@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from gateway.devices.identity import workload_id, workload_tag
-from gateway.pods.seams import AttemptState, StartRefused
-from gateway.tests.desk import OTHER, UID, WID, Desk, desk
+from gateway.pods.seams import AttemptState
+from gateway.tests.desk import OTHER, UID, WID, desk, lose_a_start, refused
 from gateway.tests.fake_device import FakeDevice
 from gateway.tests.warped_time import WarpedLoop
 from transports.protocol import Reboot, Request, StartWorkload, StopWorkload, WorkloadState, WorkloadStatus
@@ -26,25 +26,6 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
 
 def count(device: FakeDevice, kind: type[Request]) -> int:
     return sum(isinstance(request, kind) for request in device.asked)
-
-
-async def refused(table: Desk) -> None:
-    with pytest.raises(StartRefused):
-        await table.start()
-
-
-async def lose_a_start(table: Desk, device: FakeDevice) -> None:
-    """START goes out, does not arrive, and the session is lost: an intent is left."""
-    device.held.add(StartWorkload)
-    device.deaf_to.add(StartWorkload)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(refused, table)
-        await table.until(lambda: bool(device.asked))
-        device.lose()
-    device.held.clear()
-    device.deaf_to.clear()
-    device.asked.clear()
-    assert table.state() is AttemptState.INTENDED
 
 
 async def test_nothing_is_intended_nor_stopped_before_list(tmp_path: Path) -> None:
@@ -98,7 +79,7 @@ async def test_an_intent_of_an_earlier_boot_is_not_sent_in_the_next(tmp_path: Pa
             await anyio.sleep(A_WHILE_S)
             device.list()
             device.tell_inventory()
-        assert (await table.exited()).reason == "ContainerStatusUnknown"
+        assert (await table.exited()).reason == "DeviceRebooted"
         assert count(device, StartWorkload) == 0
 
 
@@ -115,7 +96,7 @@ async def test_a_start_that_reaches_the_next_boot_is_ended_there(tmp_path: Path)
         device.join()
         await table.start()
         assert device.started == [(WID, 1)]
-        assert (await table.exited()).reason == "ContainerStatusUnknown"
+        assert (await table.exited()).reason == "DeviceRebooted"
         await table.until(lambda: device.runs == {})
 
 

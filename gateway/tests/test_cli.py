@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -365,6 +366,19 @@ def test_a_reader_that_has_enough_ends_it_quietly(gateway: Path) -> None:
     result = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, timeout=30, check=False)
     os.close(write_end)
     assert (result.returncode, result.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(errno.EPIPE, "a peer left"), OSError(errno.ENOSPC, "no room")])
+def test_a_gateway_that_fails_does_not_end_as_if_its_reader_had_left(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: OSError
+) -> None:
+    def fail(arguments: object) -> None:
+        raise ExceptionGroup("in a task", [error])
+
+    monkeypatch.setattr("gateway.cli.run._run", fail)
+    with pytest.raises(ExceptionGroup) as caught:
+        main(["run", "--standalone", "--manifests", str(tmp_path)])
+    assert caught.group_contains(type(error))
 
 
 def test_a_gateway_that_leaves_in_the_middle_is_told(tmp_path: Path) -> None:

@@ -35,6 +35,13 @@ async def test_the_board_that_answered_last_is_remembered(tmp_path: Path) -> Non
     ]
 
 
+async def test_what_is_switched_off_is_remembered_until_it_is_on(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    for device, is_off in (("board-b", True), ("board-a", True), ("board-a", True), ("board-b", False), ("board-c", False)):
+        await ledger.put_switch(device, is_off=is_off)
+    assert Ledger(tmp_path / "ledger.sqlite").switched_off() == ["board-a"]
+
+
 async def test_a_forgotten_pod_is_gone_and_others_stay(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.sqlite")
     other = replace(ENTRY, uid="u2")

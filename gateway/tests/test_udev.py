@@ -156,7 +156,7 @@ def test_a_user_is_told_to_be_root(action: str, monkeypatch: pytest.MonkeyPatch,
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "etc").write_text("a file, and no folder")
     assert main(["udev", "install", "--root", str(tmp_path)]) == 1
-    assert capsys.readouterr().err == f"wirelet udev install: {tmp_path}/etc/udev/rules.d: Not a directory\n"
+    assert capsys.readouterr().err == f"wirelet udev install: {tmp_path}/etc/udev/rules.d: Not a directory; mend that, and try again\n"
 
 
 # -- udev's database

@@ -1059,6 +1059,9 @@ MAX_NAME_CHARS: Final = 255
 MAX_TEXT_CHARS: Final = 4096
 MAX_TAG_BYTES: Final = 24
 FLAG_TTY: Final = 1
+NO_TTY: Final = (
+    "tty: a program that outlives its connection has no terminal; leave it out, and have one beside it: wirelet exec -it POD -- sh"
+)
 
 
 class Start(NamedTuple):
@@ -1667,7 +1670,7 @@ class Server:
         if slot is None:
             return BUSY, {KEY_TEXT: f"all {self._settings.slots} slots are in use"}
         if start.flags & FLAG_TTY:
-            return UNSUPPORTED, {KEY_TEXT: "tty: a program that outlives its connection has no terminal"}
+            return UNSUPPORTED, {KEY_TEXT: NO_TTY}
         if start.has_limits:
             return UNSUPPORTED, {KEY_TEXT: "limits"}
         session = self._session
@@ -1885,7 +1888,8 @@ def run(arguments: argparse.Namespace) -> int:
             raise PermissionError(errno.EPERM, "others may write there, or own it", directory)
         pump(attach(Settings(arguments.slots, arguments.log, version)))
     except OSError as error:
-        sys.stderr.write(f"wirelet-agent: {error.filename or arguments.directory}: {error.strerror or error}\n")
+        where, way = (f"{error.filename}: ", "; choose another --directory") if error.filename else ("", "")
+        sys.stderr.write(f"wirelet-agent: {where}{error.strerror or error}{way}\n")
     return 1
 
 

@@ -34,6 +34,7 @@ MAX_GRACE_S: Final = 1 << 31
 SIGNALED: Final = 128
 """A shell's exit code for a program that signal n ended is 128 + n."""
 LAST_SIGNAL: Final = 64
+NO_TTY: Final = "tty: a job that outlives its connection has no terminal; leave it out, and have one beside it: wirelet exec -it POD -- sh"
 _KILL: Final = 9
 
 _ROW: Final = re.compile(rb"(\d{1,10}) (\d{1,10}) (\d{1,2}) (\d{1,16}) (-|\d{1,3}) (-|[0-9a-f]{2,64})")
@@ -148,7 +149,7 @@ class ExecRequests:
 
     def _start_line(self, request: StartWorkload) -> tuple[bytes, tuple[int, None, str] | None]:
         if request.tty:
-            return b"", (Code.UNSUPPORTED, None, "tty: a job that outlives its connection has no terminal")
+            return b"", (Code.UNSUPPORTED, None, NO_TTY)
         script = job_script(request)
         run = request.wid, request.gen
         slot = self._slot_of.get(run)

@@ -28,6 +28,7 @@ from transports.serial import FULL_READ_BYTES, SerialLinkOpener
 from transports.serial_options import PortSettings
 from transports.testing.link_contract import opened, read_exactly
 from transports.tests.pty_end import PtyEnd
+from transports.tests.taker import Taker
 from transports.tty_line import open_error, settle_line
 
 OPEN_HOOKS = ("_reset_input_buffer", "_update_dtr_state", "_update_rts_state")
@@ -81,25 +82,6 @@ async def test_a_custom_baud_rate_is_set_once_and_works(end: PtyEnd) -> None:
         await end.send(b"rom text")
         assert await read_exactly(link, 8) == b"rom text"
         assert speed_of(end.path) == 74880
-
-
-class Taker:
-    """Who a link delivers to."""
-
-    def __init__(self, pause_s: float | None = 0.0) -> None:
-        self.pause_s = pause_s
-        self.taken: list[bytes] = []
-        self._news = anyio.Event()
-
-    def __call__(self, data: bytes) -> float | None:
-        self.taken.append(data)
-        self._news.set()
-        return self.pause_s
-
-    async def until(self, count: int) -> None:
-        while len(self.taken) < count:
-            self._news = anyio.Event()
-            await self._news.wait()
 
 
 async def hung_up(link: DirectLink) -> None:

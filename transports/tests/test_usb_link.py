@@ -15,6 +15,7 @@ from transports import usb_link
 from transports.errors import LinkLost, LinkTimeout
 from transports.testing.link_contract import read_exactly
 from transports.tests.fake_libusb import FIFO_BYTES, IN, OUT
+from transports.tests.taker import Taker
 from transports.tests.usb_rig import FakeFarEnd, FixedPlace
 from transports.usb import BulkPipe
 from transports.usb_bursts import TRANSFER_BYTES
@@ -165,25 +166,6 @@ async def test_an_open_that_nobody_waits_for_gives_the_device_back(far: FakeFarE
 
 
 # -- handing over by a call
-
-
-class Taker:
-    """Who a link delivers to."""
-
-    def __init__(self, pause_s: float | None = 0.0) -> None:
-        self.pause_s = pause_s
-        self.taken: list[bytes] = []
-        self._news = anyio.Event()
-
-    def __call__(self, data: bytes) -> float | None:
-        self.taken.append(data)
-        self._news.set()
-        return self.pause_s
-
-    async def until(self, count: int) -> None:
-        while len(self.taken) < count:
-            self._news = anyio.Event()
-            await self._news.wait()
 
 
 async def test_what_comes_is_handed_over_in_order(opener: UsbLinkOpener, far: FakeFarEnd) -> None:
