@@ -445,7 +445,8 @@ class Device:
             now, deadline = self._clock(), self._protocol.next_deadline()
             if deadline is not None and deadline <= now:
                 self._protocol.handle_deadline(now)
-            self._touched()
+            self._advance(now)  # not a moment later: what is sent now is the beginning of the next wait, which would end twice
+            self._rearm()
         except Exception as error:
             self._time_failed.set_exception(error)
 

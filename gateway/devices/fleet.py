@@ -10,6 +10,7 @@ import random
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 import anyio
 
@@ -33,6 +34,7 @@ from gateway.devices.unused_ports import UnusedPorts
 from gateway.devices.workloads import DeviceWorkloads
 from gateway.logs.checkpoint import CheckpointFile, checkpoint_path
 from gateway.logs.store import AttemptKey, LogStore
+from gateway.pods.clock import SystemClock
 from gateway.pods.seams import PodUid
 from transports.device import Device
 from transports.discovery.facts import PortFacts
@@ -41,6 +43,8 @@ from transports.discovery.places import PortOpener
 from transports.driver import DeviceFacts, SessionFacts
 from transports.link import LineErrors, LinkOpener, ResettingOpener, RunningOpener
 from transports.protocol import Counters, PausingProtocol
+
+CLOCK: Final = SystemClock()
 
 
 class Fleet:
@@ -56,7 +60,7 @@ class Fleet:
         loans: Path,
         pod_changed: Callable[[PodUid], None],
         wall_clock: Callable[[], float],
-        loop_time: Callable[[], float] = anyio.current_time,
+        loop_time: Callable[[], float] = CLOCK.now,
     ) -> None:
         self._configuration = configuration
         self._loop_time = loop_time

@@ -10,10 +10,12 @@ requests without a deadline, answers without a bound, and retries: whoever asks 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 import enum
 import functools
+import json
 import os
 import random
 import socket
@@ -30,6 +32,7 @@ from anyio import to_thread
 
 from gateway.errors import ConfigError
 from gateway.kube.errors import KubeApiError, Unavailable, error_from_answer
+from gateway.kube.exchange import Answered, AnswerTooLong, Exchange, whole
 from gateway.kube.watch import LineSplitter, LineTooLong, WatchEvent, json_object, watch_event
 from gateway.pods.seams import JsonObject
 
@@ -81,7 +84,9 @@ class KubeApi:
         self._watches = watches
         self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._connectors = (self._pool(requests, WRITES_IN_FLIGHT + READS_IN_FLIGHT), self._pool(watches, 0))
-        self._writes = anyio.CapacityLimiter(WRITES_IN_FLIGHT)
+        self._exchange = self._short_way(requests)
+        self._places = asyncio.Semaphore(WRITES_IN_FLIGHT)  # a free one costs no turn of the loop
+        self._writing = 0
         self._reads = anyio.CapacityLimiter(READS_IN_FLIGHT)
         self.answers: Counter[tuple[str, int]] = Counter()
         """(method, status) of every request so far, a watch as WATCH; status 0: no answer came."""
@@ -126,12 +131,12 @@ class KubeApi:
     @property
     def is_writing(self) -> bool:
         """A write is under way."""
-        return self._writes.borrowed_tokens > 0
+        return self._writing > 0
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> JsonObject:
         """Raises KubeApiError; NotFound when there is no such object."""
         async with self._reads:
-            return await self._request("GET", path, params)
+            return json_object(await self._ask("GET", path, params))
 
     async def list_all(self, path: str, params: Mapping[str, str] | None = None) -> Listing:
         """Every page of a list, at one version. Raises Gone when the list changed too much between two pages: start again."""
@@ -147,26 +152,22 @@ class KubeApi:
 
     async def create(self, path: str, body: JsonObject, params: Mapping[str, str] | None = None) -> JsonObject:
         """POST to a collection or a review; returns the object as stored. Raises AlreadyExists and the others."""
-        async with self._writes:
-            return await self._request("POST", path, params, body, "application/json")
+        return json_object(await self._write("POST", path, params, body, "application/json"))
 
     async def put_event(self, path: str, body: JsonObject) -> None:
         """POST of an event. Half of all requests, so the answer, which is the event again, is not taken apart. Raises as create() does."""
-        async with self._writes:
-            await self._exchange("POST", path, None, body, "application/json")
+        await self._write("POST", path, None, body, "application/json")
 
     async def patch(self, path: str, body: JsonObject, kind: PatchKind, params: Mapping[str, str] | None = None) -> JsonObject:
         """Returns the object as stored. With metadata.uid in the body another object of the same name answers Unprocessable."""
-        async with self._writes:
-            return await self._request("PATCH", path, params, body, kind.value)
+        return json_object(await self._write("PATCH", path, params, body, kind.value))
 
     async def delete(self, path: str, *, uid: str, grace_period_s: int | None = None) -> None:
         """Delete exactly this object; Conflict when another one has its name. The answer, which is the object again, is not taken apart."""
         options: JsonObject = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
         if grace_period_s is not None:
             options["gracePeriodSeconds"] = grace_period_s
-        async with self._writes:
-            await self._exchange("DELETE", path, None, options, "application/json")
+        await self._write("DELETE", path, None, options, "application/json")
 
     @contextlib.asynccontextmanager
     async def watch(
@@ -186,7 +187,8 @@ class KubeApi:
             answered(response.status)
         try:
             if response.status >= 400:
-                raise error_from_answer(response.status, response.headers, await _body(response))
+                body = await whole(response.content, MAX_ANSWER_BYTES)
+                raise error_from_answer(response.status, response.headers, body)
             yield _watch_events(response)
         finally:
             response.close()  # not released: the rest of a watch is of no use to the next request
@@ -226,22 +228,48 @@ class KubeApi:
         finally:
             self.answers[method, status] += 1
 
-    async def _request(
-        self, method: str, path: str, params: Mapping[str, str] | None, body: JsonObject | None = None, content_type: str | None = None
-    ) -> JsonObject:
-        return json_object(await self._exchange(method, path, params, body, content_type))
+    def _short_way(self, client: ApiClient) -> Exchange | None:
+        """For writes; None through a proxy, where the client library knows the way."""
+        import aiohttp
+        from aiohttp.client_reqrep import ClientRequest
+        from yarl import URL
 
-    async def _exchange(
-        self, method: str, path: str, params: Mapping[str, str] | None, body: JsonObject | None, content_type: str | None
+        configuration = client.configuration
+        if configuration.proxy:
+            return None
+        url, tls, tls_name = URL(configuration.host), client.rest_client.ssl_context, configuration.tls_server_name
+        loop = asyncio.get_running_loop()
+        connected_by = ClientRequest("POST", url, loop=loop, ssl=tls, server_hostname=tls_name)
+        return Exchange(self._connectors[0], connected_by, aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT_S), MAX_ANSWER_BYTES)
+
+    async def _write(self, method: str, path: str, params: Mapping[str, str] | None, body: JsonObject, content_type: str) -> bytes:
+        async with self._places:
+            self._writing += 1
+            try:
+                return await self._ask(method, path, params, body, content_type)
+            finally:
+                self._writing -= 1
+
+    async def _ask(
+        self, method: str, path: str, params: Mapping[str, str] | None, body: JsonObject | None = None, content_type: str | None = None
     ) -> bytes:
         with self._counted(method) as answered, _foreign_errors():
-            response = await self._call(self._requests, method, path, params, body, content_type, _timeout(REQUEST_TIMEOUT_S))
-            async with response:
-                data = await _body(response)
-            answered(response.status)
-        if response.status >= 400:
-            raise error_from_answer(response.status, response.headers, data)
-        return data
+            if body is None or self._exchange is None:
+                answer = await self._take_the_long_way(method, path, params, body, content_type)
+            else:
+                headers, target = await self._headers(self._requests, method, path, content_type), _target(path, params)
+                answer = await self._exchange.write(method, target, headers, json.dumps(body).encode(), REQUEST_TIMEOUT_S)
+            answered(answer.status)
+        if answer.status >= 400:
+            raise error_from_answer(answer.status, answer.headers, answer.body)
+        return answer.body
+
+    async def _take_the_long_way(
+        self, method: str, path: str, params: Mapping[str, str] | None, body: JsonObject | None, content_type: str | None
+    ) -> Answered:
+        response = await self._call(self._requests, method, path, params, body, content_type, _timeout(REQUEST_TIMEOUT_S))
+        async with response:
+            return Answered(response.status, response.headers, await whole(response.content, MAX_ANSWER_BYTES))
 
     async def _call(
         self,
@@ -254,16 +282,22 @@ class KubeApi:
         timeout: object,
     ) -> ClientResponse:
         """call_api, not param_serialize: that one copies the body node by node before json sees it."""
-        headers = dict(client.default_headers)
-        if content_type is not None:
-            headers["Content-Type"] = content_type
-        await client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
-        url = client.configuration.host + path
-        if params:
-            url += "?" + urlencode(params)
+        headers, url = await self._headers(client, method, path, content_type), client.configuration.host + _target(path, params)
         answer = await client.call_api(method, url, header_params=headers, body=body, _request_timeout=timeout)
         response: ClientResponse = answer.response
         return response
+
+    @staticmethod
+    async def _headers(client: ApiClient, method: str, path: str, content_type: str | None) -> dict[str, str]:
+        headers = {"Accept": "application/json", **client.default_headers}
+        if content_type is not None:
+            headers["Content-Type"] = content_type
+        await client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
+        return headers
+
+
+def _target(path: str, params: Mapping[str, str] | None) -> str:
+    return f"{path}?{urlencode(params)}" if params else path
 
 
 async def _watch_events(response: ClientResponse) -> AsyncIterator[WatchEvent]:
@@ -279,21 +313,11 @@ async def _watch_events(response: ClientResponse) -> AsyncIterator[WatchEvent]:
             yield watch_event(line)
 
 
-async def _body(response: ClientResponse) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in response.content.iter_any():
-        size += len(chunk)
-        if size > MAX_ANSWER_BYTES:
-            raise Unavailable(f"the answer exceeds {MAX_ANSWER_BYTES} bytes")
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
 @contextlib.contextmanager
 def _foreign_errors() -> Generator[None, None, None]:
     """The one table from aiohttp's and the kernel's errors to ours."""
     import aiohttp
+    from aiohttp.http import HttpProcessingError
 
     try:
         yield
@@ -301,9 +325,9 @@ def _foreign_errors() -> Generator[None, None, None]:
         raise
     except TimeoutError as error:
         raise Unavailable("the API server did not answer in time") from error
-    except LineTooLong as error:
+    except (LineTooLong, AnswerTooLong) as error:
         raise Unavailable(str(error)) from error
-    except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError) as error:
+    except (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, HttpProcessingError) as error:
         raise Unavailable("the connection to the API server broke") from error
     except (aiohttp.ClientError, OSError) as error:
         raise Unavailable(str(error) or type(error).__name__) from error

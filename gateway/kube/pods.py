@@ -11,7 +11,8 @@ import base64
 import binascii
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from gateway.kube.api import KubeApi, PatchKind
@@ -22,7 +23,7 @@ from gateway.kube.references import Reference, ReferenceKind
 from gateway.kube.reflector import Reflector
 from gateway.kube.slim import slim_pod
 from gateway.kube.status import is_overtaken, status_patch
-from gateway.kube.store import Added, Change, Deleted, Store, Synced, uid_of
+from gateway.kube.store import Added, Change, Deleted, Modified, Store, Synced, uid_of, version_of
 from gateway.pods.seams import JsonObject, PodUid, SourceUnavailable
 
 _logger = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ class KubePodSource:
         self._reflector = Reflector(api, path, {"fieldSelector": f"spec.nodeName={node_name}"}, self._store, self._tell)
         self._references = ReferenceReader(api, now)
         self._subscribers: list[Callable[[PodUid], None]] = []
+        self._kept_back: dict[PodUid, set[str]] = {}
+        """Pods that are being written, and the versions that the watch told meanwhile."""
         self._on_synced: list[Callable[[], None]] = []
 
     async def run(self) -> None:
@@ -69,6 +72,19 @@ class KubePodSource:
     def confirm(self, pod: JsonObject) -> None:
         """The answer to our own write is the newest version of the pod."""
         self._store.confirm(pod)
+        self._kept_back.get(PodUid(uid_of(pod)), set()).discard(version_of(pod))
+
+    @contextmanager
+    def writing(self, uid: PodUid) -> Iterator[set[str]]:
+        """A write to this pod is on its way. The watch mostly tells of it before the answer comes, and that is no news. Yields the versions
+        that the watch has told; those that are left at the end are looked at, and confirm() takes the one that is our own."""
+        told = self._kept_back.setdefault(uid, set())
+        try:
+            yield told
+        finally:
+            self._kept_back.pop(uid, None)
+            if told:
+                self.look_again(uid)
 
     def look_again(self, uid: PodUid) -> None:
         """An answer said more of this pod than the watch will."""
@@ -102,7 +118,11 @@ class KubePodSource:
                 self._references.named(change.object)
             elif isinstance(change, Deleted):
                 self._references.unnamed(change.object)
-            self.look_again(PodUid(uid_of(change.object)))
+            uid = PodUid(uid_of(change.object))
+            if isinstance(change, Modified) and uid in self._kept_back:
+                self._kept_back[uid].add(version_of(change.object))
+            else:
+                self.look_again(uid)
 
 
 class KubeStatusSink:
@@ -121,8 +141,9 @@ class KubeStatusSink:
         if patch is None:
             return
         try:
-            answer = await self._api.patch(f"{_path(pod)}/status", patch, PatchKind.STRATEGIC)
-            self._source.confirm(answer)
+            with self._source.writing(PodUid(uid_of(pod))):
+                answer = await self._api.patch(f"{_path(pod)}/status", patch, PatchKind.STRATEGIC)
+                self._source.confirm(answer)
             if is_overtaken(newest, answer, status):
                 self._source.look_again(PodUid(uid_of(pod)))
         except NotFound:
@@ -141,7 +162,9 @@ class KubeStatusSink:
         if newest is None or _waits_for_finalizers(newest):
             return
         try:
-            await self._api.delete(_path(pod), uid=uid_of(pod), grace_period_s=0)
+            with self._source.writing(PodUid(uid_of(pod))) as told:
+                await self._api.delete(_path(pod), uid=uid_of(pod), grace_period_s=0)
+                told.clear()  # the server takes the grace, then the pod; of a pod that has ended nothing else matters here
         except NotFound:
             self._source.forget(PodUid(uid_of(pod)))
         except Conflict as error:

@@ -172,15 +172,38 @@ _STATES: Final = frozenset({"waiting", "running", "terminated"})
 
 def same(known: Any, wanted: Any) -> bool:
     """Equal to the API: null, an empty text, list or object means the same as an absent field."""
-    if known is None or wanted is None or known == wanted:
-        return bool(known == wanted)
-    return bool(_pruned(known) == _pruned(wanted))
+    if known is None or wanted is None:
+        return known is wanted
+    return _alike(known, wanted)
 
 
-def _pruned(value: Any) -> Any:
+class _Absent:
+    pass
+
+
+_ABSENT: Final = _Absent()
+
+
+def _alike(known: Any, wanted: Any) -> bool:
+    if known == wanted:
+        return True
+    if isinstance(known, dict) and isinstance(wanted, dict):
+        names = known.keys() | wanted.keys()
+        return all(_is_same_field(name, known.get(name, _ABSENT), wanted.get(name, _ABSENT)) for name in names)
+    if isinstance(known, list | tuple) and isinstance(wanted, list | tuple):
+        return len(known) == len(wanted) and all(map(_alike, known, wanted))
+    return False
+
+
+def _is_same_field(name: str, known: Any, wanted: Any) -> bool:
+    if known == wanted:
+        return True
+    is_void = name not in _STATES and _is_void(known) and _is_void(wanted)
+    return is_void or _alike(known, wanted)
+
+
+def _is_void(value: Any) -> bool:
+    """The server would leave it out."""
     if isinstance(value, dict):
-        pairs = ((name, _pruned(content)) for name, content in value.items())
-        return {name: content for name, content in pairs if name in _STATES or content not in (None, "", [], {})}
-    if isinstance(value, list | tuple):
-        return [_pruned(item) for item in value]
-    return value
+        return all(name not in _STATES and _is_void(content) for name, content in value.items())
+    return value is None or value is _ABSENT or value in ("", [], ())

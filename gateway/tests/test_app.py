@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,14 @@ def test_a_checkpoint_that_cannot_be_opened_is_named(directories: Directories) -
     with pytest.raises(ConfigError, match=r"runtimeDirectory: cannot use .*\.checkpoint: Is a directory"):
         Gateway(CONFIGURATION, directories)
     directories.take().close()
+
+
+def test_what_is_loaded_is_not_searched_for_cycles_again() -> None:
+    code = (
+        "import gc; from gateway.app import settle_memory\n"
+        "before = len(gc.get_objects())\n"
+        "settle_memory()\n"
+        "print(before, len(gc.get_objects()))"
+    )
+    loaded, searched = map(int, subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    assert searched < loaded / 20

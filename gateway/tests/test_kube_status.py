@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.kube.status import ASSIGNED_DEVICE, FIELDS, FieldPatch, same, status_patch
 
@@ -110,3 +112,32 @@ def test_the_assigned_devices_are_on_the_pod_and_health_only_for_what_was_reques
 )
 def test_the_server_leaves_out_what_is_empty(known: Any, wanted: Any, equal: bool) -> None:
     assert same(known, wanted) is equal
+
+
+def pruned(value: Any) -> Any:
+    """What the server keeps."""
+    if isinstance(value, dict):
+        pairs = ((name, pruned(content)) for name, content in value.items())
+        return {name: content for name, content in pairs if name in ("waiting", "running") or content not in (None, "", [], {})}
+    return [pruned(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+FIELD_VALUES = st.recursive(
+    st.sampled_from([None, "", "x", 0, 1, False]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["running", "waiting", "a", "b"]), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(FIELD_VALUES, FIELD_VALUES)
+def test_two_values_are_the_same_when_the_server_keeps_the_same_of_them(known: Any, wanted: Any) -> None:
+    if known is None or wanted is None:
+        assert same(known, wanted) is (known is wanted)
+    else:
+        assert same(known, wanted) is (pruned(known) == pruned(wanted))
+
+
+@given(FIELD_VALUES.filter(lambda value: value is not None))
+def test_what_the_server_keeps_is_the_same_as_what_it_was_sent(value: Any) -> None:
+    assert same(pruned(value), value)
+    assert same(value, pruned(value))

@@ -26,8 +26,18 @@ class ClockFilter:
 
     def add(self, uptime_ms: int, now: float) -> None:
         """Delay only makes uptime look smaller than it is, so the largest uptime for its moment wins."""
-        self._samples.append(ClockSample(uptime_ms, now))
-        self._best = max(self._samples, key=lambda sample: distance(sample.uptime_ms, uptime_ms) / 1000 - sample.now)
+        leaves = self._samples[0] if len(self._samples) == SAMPLES else None
+        newest = ClockSample(uptime_ms, now)
+        self._samples.append(newest)
+        if self._best is None or _delay_s(newest, self._best) <= 0:
+            self._best = newest
+        elif self._best is leaves:
+            self._best = min(self._samples, key=lambda sample: _delay_s(sample, newest))
 
     def best(self, now: float) -> ClockSample:
         return self._best or ClockSample(0, now)
+
+
+def _delay_s(sample: ClockSample, other: ClockSample) -> float:
+    """How much longer it was on its way than the other."""
+    return sample.now - other.now - distance(sample.uptime_ms, other.uptime_ms) / 1000

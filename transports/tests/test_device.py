@@ -145,6 +145,7 @@ async def bench(
     folder: Path,
     *,
     ping_s: float | None = None,
+    protocol: LineProtocol | None = None,
     opener: LinkOpener | None = None,
     plugged: bool = True,
     request_deadline_s: float = 30,
@@ -156,7 +157,7 @@ async def bench(
     device = Device(
         "board-a",
         opener or SerialLinkOpener(str(board.path)),
-        LineProtocol(ping_s=ping_s),
+        protocol or LineProtocol(ping_s=ping_s),
         notes,
         rng=random.Random(1),
         open_deadline_s=0.05 if opener else 5,
@@ -423,6 +424,35 @@ async def test_a_port_that_goes_unnoticed_by_reading_ends_the_link_when_it_is_to
 
 
 # -- output, acknowledgements and time
+
+
+class TimedProtocol(LineProtocol):
+    """Remembers when its time came, and when it was asked for what it sends then."""
+
+    def __init__(self, ping_s: float) -> None:
+        super().__init__(ping_s=ping_s)
+        self.came: list[float] = []
+        self.sent: list[float] = []
+
+    def handle_deadline(self, now: float) -> None:
+        self.came.append(now)
+        super().handle_deadline(now)
+
+    def data_to_send(self, now: float) -> bytes:
+        data = super().data_to_send(now)
+        if data == b"ping\n":
+            self.sent.append(now)
+        return data
+
+
+async def test_what_a_deadline_sends_is_sent_at_its_time(tmp_path: Path) -> None:
+    """A wait that begins with it would end twice, once for each of the two times: that is every other wake-up of an idle gateway."""
+    protocol = TimedProtocol(0.02)
+    async with bench(tmp_path, protocol=protocol) as b:
+        await b.board.join()
+        for _ in range(3):
+            await b.board.expect("ping")
+    assert protocol.sent == protocol.came[: len(protocol.sent)]
 
 
 async def test_output_is_acknowledged_only_after_it_is_stored(tmp_path: Path) -> None:

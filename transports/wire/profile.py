@@ -8,7 +8,7 @@ which come by the thousand, are read by the library's bounded stream reader (rec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import msgpack
@@ -60,12 +60,14 @@ def _ascending(pairs: list[tuple[object, object]]) -> dict[int, object]:
 
 def _is_within(obj: object, depth: int) -> bool:
     """Nothing but what the profile has, and not deeper."""
-    kind = type(obj)
-    if kind in _SCALARS:
-        return True
-    if kind is list:
-        return depth > 0 and all(_is_within(item, depth - 1) for item in obj)  # type: ignore[attr-defined]  # kind has said what it is
-    return kind is dict and depth > 0 and all(_is_within(item, depth - 1) for item in obj.values())  # type: ignore[attr-defined]  # as above
+    items: Collection[object]
+    if isinstance(obj, dict):
+        items = obj.values()
+    elif isinstance(obj, list):
+        items = obj
+    else:
+        return type(obj) in _SCALARS
+    return depth > 0 and (_SCALARS.issuperset(map(type, items)) or all(_is_within(item, depth - 1) for item in items))
 
 
 _SCALARS: Final = frozenset({int, str, bytes, bool, type(None)})
