@@ -12,7 +12,7 @@ import math
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 import anyio
 import anyio.abc
@@ -64,8 +64,10 @@ from transports.protocol import (
     WorkloadStatus,
 )
 from transports.sink import DeviceSink
-from transports.talk import TalkCommand
 from transports.wire.numbers import Code
+
+if TYPE_CHECKING:
+    from transports.talk import TalkCommand
 
 _logger = logging.getLogger(__name__)
 
@@ -237,6 +239,8 @@ class Device:
     async def _converse(
         self, protocol: ConversingProtocol, beside: tuple[int, int], argv: Sequence[str], terminal: tuple[str, TerminalSize] | None
     ) -> TalkCommand:
+        from transports.talk import TalkCommand  # loaded by the first one: most gateways never have one
+
         size = None if terminal is None else terminal[1]
         command = TalkCommand(self.name, lambda moved: protocol.begin_command(beside, argv, size, moved, self._clock()), self._asked)
         self._asked()

@@ -17,7 +17,6 @@ from gateway.kubelet.container_logs import ContainerLogsHandler, parse_log_optio
 from gateway.kubelet.exchange import JSON, Answer, Reply, Request, RequestRefused, StreamReply
 from gateway.kubelet.exposition import CONTENT_TYPE, Family, render
 from gateway.kubelet.pod_table import pod_row, running_pod
-from gateway.kubelet.remote_command import RemoteCommandHandler
 from gateway.kubelet.seams import (
     CareRefused,
     ContainerLogs,
@@ -223,7 +222,15 @@ async def _healthy(request: Request, arguments: Sequence[str]) -> Answer:
 
 
 def _conversation_routes(pods: PodDirectory, conversations: Conversations) -> tuple[Route, ...]:
-    handlers = {verb: RemoteCommandHandler(pods, conversations, is_exec=verb == "exec") for verb in ("exec", "attach")}
+    def converse(verb: str) -> RouteHandler:
+        async def handle(request: Request, arguments: Sequence[str]) -> Answer:
+            from gateway.kubelet.remote_command import RemoteCommandHandler  # loaded by the first one: most gateways never have one
+
+            return await RemoteCommandHandler(pods, conversations, is_exec=verb == "exec")(request, arguments)
+
+        return handle
+
+    handlers = {verb: converse(verb) for verb in ("exec", "attach")}
     rests = ("{container}", "{uid}/{container}")
     both = ("GET", "POST")
     return tuple(Route(f"/{verb}/{{namespace}}/{{pod}}/{rest}", handler, both) for verb, handler in handlers.items() for rest in rests)

@@ -131,7 +131,9 @@ class Conversations:
     def answered(self, request_id: RequestId, answer: Answer) -> None:
         self._asked.pop(request_id)(answer)
 
-    def closed(self, close: Close) -> None:
+    def closed(self, body: object) -> None:
+        """Raises RemoteProtocolError."""
+        close = Close.from_map(body)
         if (talk := self._talks.get(close.ch)) is not None:
             talk.closed(close)
 

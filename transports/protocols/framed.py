@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from transports.conversing import CoreCommand
 from transports.errors import DeviceError, LocalProtocolError, RemoteProtocolError, SessionLost
@@ -42,20 +42,20 @@ from transports.protocol import (
 )
 from transports.protocol import GapReason as GapReason
 from transports.protocols.clock_filter import ClockFilter
-from transports.protocols.command_talk import longest_exec
-from transports.protocols.conversations import Conversations
 from transports.protocols.log_reader import LogReader
 from transports.protocols.noise_watch import NoiseWatch
 from transports.protocols.problem_filter import ProblemFilter
 from transports.protocols.requests import MAX_OPEN_REQUESTS, OpenRequest, RequestTable, check_size, to_message
 from transports.wire import messages
 from transports.wire.channels import Channels
-from transports.wire.conversation_messages import Close
 from transports.wire.datagrams import Hello
 from transports.wire.gateway_session import GatewaySession, Joining
 from transports.wire.numbers import Body, Caps, Code, Method
 from transports.wire.profile import MAX_DEVICE_ITEMS
 from transports.wire.receive_stream import MAX_CREDIT_BYTES
+
+if TYPE_CHECKING:
+    from transports.protocols.conversations import Conversations
 
 MAX_PAGES: Final = 1024
 """Of one LIST or INVENTORY; a device that always says `next` is broken."""
@@ -115,7 +115,7 @@ class FramedProtocol:
         self._now = 0.0
         """Of the newest read."""
         self._requests = RequestTable()
-        self._talks = Conversations(self)
+        self._talks: Conversations | None = None
         self._events: list[Event] = []
         self._last_id = 0
         self._workloads: list[WorkloadStatus] = []
@@ -195,7 +195,7 @@ class FramedProtocol:
             if not hello.caps & Caps.STDIN:
                 raise DeviceError(Code.UNSUPPORTED, "its programs read none (it does not name the capability stdin)")
             request_id = self._new_id()
-            self._talks.type(request, request_id)
+            self._talking().type(request, request_id)
             return request_id
         method, body = to_message(request, has_directories=self._has_directories)
         check_size(method, body, hello.max_msg)
@@ -221,16 +221,30 @@ class FramedProtocol:
     def begin_command(
         self, beside: tuple[int, int], argv: Sequence[str], terminal: TerminalSize | None, moved: Callable[[], None], now: float
     ) -> CoreCommand:
+        from transports.protocols.command_talk import longest_exec
+
         hello = self._hello()
         if not hello.caps & Caps.EXEC:
             raise DeviceError(Code.UNSUPPORTED, "nothing but its workloads runs on it (it does not name the capability exec)")
         if len(argv) > MAX_DEVICE_ITEMS:
             raise LocalProtocolError(f"a command of {len(argv)} words exceeds the {MAX_DEVICE_ITEMS} that a device takes")
         check_size(Method.EXEC, longest_exec(beside, argv).to_map(), hello.max_msg)
-        return self._talks.begin_command(beside, argv, terminal, moved)
+        return self._talking().begin_command(beside, argv, terminal, moved)
 
     def typist_left(self, wid: int, gen: int) -> None:
-        self._talks.typist_left((wid, gen))
+        if self._talks is not None:
+            self._talks.typist_left((wid, gen))
+
+    def _talking(self) -> Conversations:
+        """Loaded by the first conversation: most gateways never have one."""
+        if self._talks is None:
+            from transports.protocols.conversations import Conversations
+
+            self._talks = Conversations(self)
+        return self._talks
+
+    def _is_of_a_talk(self, request_id: RequestId) -> bool:
+        return self._talks is not None and self._talks.owns(request_id)
 
     def talk_channels(self) -> Channels | None:
         return self._session.channels
@@ -312,8 +326,9 @@ class FramedProtocol:
     def on_left(self, why: str, now: float) -> None:
         self._put_output(now)
         self._is_listed = False
-        self._events += [RequestLost(request_id) for request_id in self._requests.close() if not self._talks.owns(request_id)]
-        self._talks.lost(why)
+        self._events += [RequestLost(request_id) for request_id in self._requests.close() if not self._is_of_a_talk(request_id)]
+        if self._talks is not None:
+            self._talks.lost(why)
         self._events.append(Left(why))
 
     def on_log(self, offset: int, data: bytes) -> None:
@@ -366,7 +381,7 @@ class FramedProtocol:
                 if condition.state:
                     self._tell(condition.reason, condition.message, key=f"{condition.reason}: {condition.message}")
             case Method.CLOSE:
-                self._talks.closed(Close.from_map(message.body))
+                self._talking().closed(message.body)
             case Method.ERROR:
                 error = messages.ErrorNote.from_map(message.body)
                 text = error.text or f"code {error.code}"
@@ -378,8 +393,8 @@ class FramedProtocol:
         request = self._requests.answered(answer.rid)
         if request is None:
             self._count("unknown_answers")
-        elif request.id is not None and self._talks.owns(request.id):
-            self._talks.answered(request.id, answer)
+        elif request.id is not None and self._is_of_a_talk(request.id):
+            self._talking().answered(request.id, answer)
         elif request.id is not None:
             self._answer_caller(request.id, request.method, answer)
         elif request.method is Method.LIST:
