@@ -68,11 +68,11 @@ def test_a_command_has_its_environment_its_outputs_and_its_exit_code(desk: Board
     assert desk.log("job") == "hello from a\n"
 
 
-def test_a_mebibyte_goes_there_and_back_while_the_log_goes_on(desk: BoardDesk, follow: Callable[[BoardDesk, str], Follower]) -> None:
+def test_two_mebibytes_go_there_and_back_while_the_log_goes_on(desk: BoardDesk, follow: Callable[[BoardDesk, str], Follower]) -> None:
     desk.put("counter", "counter", "--rate", "200")
     follower = follow(desk, "counter")
     before = len(follower.wait_for_lines(20))
-    data = random.Random(1).randbytes(MEBIBYTE)
+    data = random.Random(1).randbytes(2 * MEBIBYTE)  # for longer than a client may be silent (PROBE_S)
     told = desk.ran("exec", "-i", "counter", "--", "cat", stdin=data)
     assert told.returncode == 0, told.stderr
     assert told.stdout == data

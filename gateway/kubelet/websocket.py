@@ -84,8 +84,11 @@ class WebSocket:
         await self._send(BytesMessage(message))
 
     async def is_there(self) -> bool:
-        """Whether the other side takes what is sent, for somebody who does not receive now. Of one just gone it may say yes once."""
-        return await self._send(Ping())
+        """Whether the other side takes what is sent, for somebody who does not receive now. Of one just gone it may say yes once.
+
+        It is told by a pong, which nobody has to answer (RFC 6455 5.5.3): who waits for room to answer a ping reads nothing meanwhile.
+        """
+        return await self._send(Pong())
 
     async def close(self, code: int = NORMAL) -> None:
         """Say farewell and wait a moment for the answer, so that what was sent last is not cut off."""
@@ -94,7 +97,7 @@ class WebSocket:
             while await self.receive() is not None:
                 pass
 
-    async def _send(self, event: CloseConnection | BytesMessage | Ping | Pong) -> bool:
+    async def _send(self, event: CloseConnection | BytesMessage | Pong) -> bool:
         async with self._sending:
             try:
                 await self._stream.send(self._connection.send(event))

@@ -210,6 +210,39 @@ async def test_a_client_that_leaves_while_its_input_waits_ends_it(
     await left(fake)
 
 
+class OneWay:
+    """What was sent on one is received here; what is sent here finds no room."""
+
+    def __init__(self) -> None:
+        self.there = bytearray()
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        data = bytes(self.there[:max_bytes])
+        del self.there[:max_bytes]
+        return data
+
+    async def send(self, data: bytes) -> None:
+        await anyio.sleep_forever()
+
+
+class ToOneWay(OneWay):
+    def __init__(self, far: OneWay) -> None:
+        super().__init__()
+        self._far = far
+
+    async def send(self, data: bytes) -> None:
+        self._far.there += data
+
+
+async def test_a_client_whose_input_waits_is_asked_nothing_that_it_had_to_answer() -> None:
+    far = OneWay()
+    gateway, client = WebSocket(ToOneWay(far), b""), WebSocket(far, b"", is_client=True)
+    assert await gateway.is_there()
+    await gateway.send(b"output")
+    with anyio.fail_after(DEADLINE_S):
+        assert await client.receive() == b"output"
+
+
 @pytest.mark.parametrize("message", [b"\x07", b"\x00" + b"x" * MAX_MESSAGE_BYTES])
 async def test_a_client_that_sends_nonsense_is_sent_away(client: Client, fake: FakeConversations, message: bytes) -> None:
     async with begun(client, fake) as socket:
