@@ -16,6 +16,7 @@ from typing import Final
 from gateway.doctor.finding import Finding
 
 NEEDED: Final = {
+    "aiohttp": "aiohttp",
     "anyio": "anyio",
     "asyncssh": "asyncssh",
     "cobs": "cobs",
