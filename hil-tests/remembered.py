@@ -11,7 +11,7 @@ from pathlib import Path
 
 def processes(directory: Path) -> Iterator[int]:
     """Those that are still there."""
-    for file in (*directory.glob("run.*/job.process"), *directory.glob("run.*/supervisor"), *directory.glob("s*er")):
+    for file in (*directory.glob("run.*/supervisor"), *directory.glob("s*er"), *directory.glob("run.*/job.process")):
         with suppress(FileNotFoundError, ProcessLookupError, ValueError):
             pid, began = map(int, file.read_text().split())
             if _began(pid) == began:
@@ -19,11 +19,13 @@ def processes(directory: Path) -> Iterator[int]:
 
 
 def end(directory: Path) -> None:
-    """With their groups, of which each but the server leads its own."""
-    for pid in processes(directory):
-        for kill in (os.killpg, os.kill):
-            with suppress(ProcessLookupError):
-                kill(pid, signal.SIGKILL)
+    """With their groups, of which each but the server leads its own; all at once, so that no supervisor tells how its job ended."""
+    found = list(processes(directory))
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in found:
+            for kill in (os.killpg, os.kill):
+                with suppress(ProcessLookupError):
+                    kill(pid, number)
 
 
 def _began(pid: int) -> int:
