@@ -55,23 +55,30 @@ def test_failures_errors_and_skips_are_counted(stages: ModuleType, tmp_path: Pat
     counts = stages.read_report(report, is_ok=status == 0)
     assert str(counts) == "2 passed, 2 failed, 3 skipped"
     assert counts.skipped == {"needs socat: socat is not installed": 3}
+    assert counts.failures == [
+        "test_sample::test_fails: assert False",
+        'test_sample::test_has_a_broken_fixture: failed on setup with "RuntimeError"',
+    ]
 
 
 def test_a_run_that_cannot_collect_is_a_failure(stages: ModuleType, tmp_path: Path) -> None:
     report, status = report_of(tmp_path, "import no_such_module")
-    assert stages.read_report(report, is_ok=status == 0).failed == 1
+    assert stages.read_report(report, is_ok=status == 0).failures == ["test_sample: collection failure"]
 
 
 def test_a_run_that_died_is_a_failure(stages: ModuleType, tmp_path: Path) -> None:
-    assert stages.read_report(tmp_path / "never-written.xml", is_ok=False).failed == 1
+    assert stages.read_report(tmp_path / "never-written.xml", is_ok=False).failures == [
+        "never-written: the run itself failed; see its output above"
+    ]
 
 
 def test_the_last_line_is_the_sum(stages: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    unit, hil = stages.Counts(passed=5), stages.Counts(passed=2, failed=1)
+    unit, hil = stages.Counts(passed=5), stages.Counts(passed=2, failures=["test_board::test_stops: AssertionError\n  it runs"])
     hil.skipped["needs cluster: not built yet"] = 4
     results = [stages.Result("lint", True, 0.1, None), stages.Result("unit", True, 2.0, unit), stages.Result("hil", False, 3.0, hil)]
     stages.print_summary(results, 6.0)
     lines = capsys.readouterr().out.splitlines()
+    assert "failed: test_board::test_stops: AssertionError it runs" in lines
     assert lines[-1] == "7 passed, 1 failed, 4 skipped"
     assert "skipped 4: needs cluster: not built yet" in lines
     assert any(line.startswith("hil") and "FAILED" in line for line in lines)

@@ -54,7 +54,7 @@ class Agent:
         self._say(Ready())
         while True:
             for key, _ in self._selector.select():
-                if key.fd in self._selector.get_map():  # not let go by what was done just now
+                if self._selector.get_map().get(key.fd) is key:  # what was done just now may have let it go, or given its number to another
                     key.data()
 
     def _watch(self, descriptor: int, act: Callable[[], object]) -> None:
@@ -66,6 +66,8 @@ class Agent:
     def _obey(self) -> None:
         for message in self._decoder.receive_data(os.read(self._channel, READ_BYTES)):
             match message:
+                case Ready():
+                    self._say(Ready())
                 case Start():
                     self._start(message)
                 case Input(number, data) if number in self._children:

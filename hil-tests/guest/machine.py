@@ -7,6 +7,7 @@ same paths, as they were when the guest looked at them first; what the guest wri
 from __future__ import annotations
 
 import compileall
+import contextlib
 import itertools
 import socket
 import sys
@@ -18,7 +19,7 @@ from typing import Any, Final, TypeVar
 from guest.image import HERE, QEMU, find_image, has_kvm
 from guest.messages import CHANNEL, Answer, Decoder, Ended, Kind, Output, Ready, Start, encode
 from guest.process import GuestError, GuestProcess
-from guest.qmp import Qmp
+from guest.qmp import Qmp, QmpError
 from processes import NotReady, Process, Reaper
 
 T = TypeVar("T")
@@ -30,6 +31,8 @@ BOOT_TIMEOUT_S: Final = 240.0
 COMMAND_LINE_BYTES: Final = 2048
 """Of an x86 kernel."""
 MEMORY_MIB: Final = 768
+ANSWER_TIMEOUT_S: Final = 30.0
+"""For the agent alone, which has only to be scheduled."""
 READ_BYTES: Final = 65536
 GONE: Final = -1
 """Exit code of what ran when the guest ended."""
@@ -104,10 +107,25 @@ class Guest:
         return argv + [word for device in devices for word in ("-device", device)]
 
     def close(self) -> None:
+        """Every process in it has ended then. Idempotent."""
         self._qemu.stop()
         self._reader.join()
         self._channel.close()
         self.qmp.close()
+
+    def explain_silence(self) -> str:
+        """For a wait that was in vain. A guest that answers nothing at all is closed here, so that nothing else waits for it."""
+        self._is_ready.clear()
+        with contextlib.suppress(GuestError):
+            self._send(Ready())
+        if self._is_ready.wait(ANSWER_TIMEOUT_S):
+            return "the guest itself answers"
+        try:
+            told = str(self.qmp.execute("query-status"))
+        except (OSError, ValueError, QmpError) as silent:
+            told = f"nothing ({silent!r}): does a far end not read?"
+        self.close()
+        return f"the guest answers nothing and was ended; QEMU said of itself {told}\n{self._qemu.log_tail()}\n{self.console_tail()}"
 
     def console_tail(self, lines: int = 15) -> str:
         text = self._console.read_text(errors="replace") if self._console.exists() else ""
@@ -145,7 +163,7 @@ class Guest:
 
     def _start(self, kind: Kind, argv: tuple[str, ...], env: Mapping[str, str] | None, user: str, groups: tuple[str, ...]) -> GuestProcess:
         number = next(self._numbers)
-        process = self._processes[number] = GuestProcess(" ".join(argv), number, self._send)
+        process = self._processes[number] = GuestProcess(" ".join(argv), number, self._send, self.explain_silence)
         self._send(Start(number, kind, argv, env or {}, user, groups))
         return process
 
@@ -175,8 +193,11 @@ class Guest:
     # -- the channel
 
     def _send(self, message: object) -> None:
-        with self._write:
-            self._channel.sendall(encode(message))
+        try:
+            with self._write:
+                self._channel.sendall(encode(message))
+        except OSError as error:
+            raise GuestError(f"the guest is gone: {error}") from error
 
     def _read(self) -> None:
         """In a thread, until QEMU ends; then every process has ended, too."""

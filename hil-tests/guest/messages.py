@@ -60,7 +60,7 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The first message of the agent, when it has imported what was asked for."""
+    """The first message of the agent, when it has imported what was asked for; and its answer to the same."""
 
 
 @dataclass(frozen=True, slots=True)

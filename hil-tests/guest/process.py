@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable
 from typing import Any, Final, TypeVar, cast
 
@@ -21,13 +20,14 @@ class GuestError(Exception):
 
 
 class GuestProcess:
-    """Made by Guest. The channel's thread tells of it, tests ask it."""
+    """Made by Guest. The channel's thread tells of it, tests ask it. explain_silence: what else is known when it says nothing."""
 
-    def __init__(self, name: str, number: int, send: Callable[[object], None]) -> None:
+    def __init__(self, name: str, number: int, send: Callable[[object], None], explain_silence: Callable[[], str]) -> None:
         self.name = name
         self.exit_code: int | None = None
         self._number = number
         self._send = send
+        self._explain_silence = explain_silence
         self._output = bytearray()
         self._answers = Decoder()
         self._answered: list[Returned | Raised] = []
@@ -140,11 +140,10 @@ class GuestProcess:
             return bool(self._answered)
 
     def _await(self, holds: Callable[[], bool], failure: str, timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
         with self._changed:
-            while not holds():
-                if not self._changed.wait(deadline - time.monotonic()):
-                    raise GuestError(f"{self.name} {failure} within {timeout_s:g} s\n{self._output.decode(errors='replace')}")
+            if self._changed.wait_for(holds, timeout_s):
+                return
+        raise GuestError(f"{self.name} {failure} within {timeout_s:g} s; {self._explain_silence()}\n{self.output}")
 
 
 class _Kept:

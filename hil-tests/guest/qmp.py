@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -58,5 +59,7 @@ class Qmp:
             time.sleep(RETRY_S)
 
     def close(self) -> None:
-        self._lines.close()
+        """Idempotent."""
+        with contextlib.suppress(OSError):  # a command that could not be sent
+            self._lines.close()
         self._socket.close()
