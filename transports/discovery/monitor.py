@@ -40,6 +40,7 @@ class PortMonitor:
         self._receive_buffer_bytes = receive_buffer_bytes
         self._calls = BlockingCalls("udev")
         self._wanted = anyio.Event()
+        self._must_look = True
         self._looked = anyio.Event()
         self._changed = anyio.Event()
         self._version = 0
@@ -65,7 +66,6 @@ class PortMonitor:
         if udev is not None and cadence.is_deaf:
             _tell_deaf("no udevd runs here")
         try:
-            await self._look(udev)
             while True:
                 await self._turn(udev, cadence)
         finally:
@@ -75,31 +75,45 @@ class PortMonitor:
     # -- private
 
     async def _turn(self, udev: Udev | None, cadence: Cadence) -> None:
-        """Wait for events or for the time to look, and do what is due."""
-        with anyio.move_on_after(cadence.interval_s) as wait:
+        """Wait for events or for the time to look again, and do what is due; what failed is made good by a look."""
+        try:
+            if self._must_look:
+                await self._look(udev)
+            elif await self._has_events(udev, cadence.interval_s):
+                assert udev is not None
+                await self._hear(udev, cadence)
+            elif cadence.looked(found_news=bool(await self._look(udev))):
+                _tell_deaf("ports came and went without one")
+        except LinkTimeout as timeout:
+            await self._pause("udev does not answer; trying again", timeout)
+        except OSError as error:
+            await self._pause("the ports cannot be looked at; trying again", error)
+
+    async def _pause(self, what: str, why: Exception) -> None:
+        """Events that a read without an answer has taken are lost."""
+        _logger.warning(what, extra={"why": str(why)})
+        self._must_look = True
+        await anyio.sleep(AGAIN_S)
+
+    @staticmethod
+    async def _has_events(udev: Udev | None, timeout_s: float) -> bool:
+        with anyio.move_on_after(timeout_s):
             if udev is None:
                 await anyio.sleep_forever()
             else:
                 await anyio.wait_readable(udev.fileno())
-        try:
-            if udev is None or wait.cancelled_caught:
-                if cadence.looked(found_news=bool(await self._look(udev))):
-                    _tell_deaf("ports came and went without one")
-                return
-            heard = await self._calls.run("read events", udev.hear, deadline_s=CALL_DEADLINE_S)
-            if heard.events:
-                cadence.told()
-            self._take(heard)
-            if heard.has_lost:
-                self.lost += 1
-                _logger.info("udev's events came faster than they were read; looking at all ports instead")
-                await self._look(udev)
-        except LinkTimeout as timeout:
-            _logger.warning("udev does not answer; trying again", extra={"why": str(timeout)})
-            await anyio.sleep(AGAIN_S)
-        except OSError as error:
-            _logger.warning("the ports cannot be looked at; trying again", extra={"why": str(error)})
-            await anyio.sleep(AGAIN_S)
+                return True
+        return False
+
+    async def _hear(self, udev: Udev, cadence: Cadence) -> None:
+        heard = await self._calls.run("read events", udev.hear, deadline_s=CALL_DEADLINE_S)
+        if heard.events:
+            cadence.told()
+        self._take(heard)
+        if heard.has_lost:
+            self.lost += 1
+            _logger.info("udev's events came faster than they were read; looking at all ports instead")
+            await self._look(udev)
 
     async def _open(self) -> Udev | None:
         def make() -> Udev:
@@ -117,6 +131,7 @@ class PortMonitor:
         """Raises LinkTimeout and OSError."""
         look = udev.look if udev is not None else all_ports
         changes = self._table.scanned(await self._calls.run("look at the ports", look, deadline_s=CALL_DEADLINE_S))
+        self._must_look = False
         self._looked.set()
         self._wake(changes)
         return changes
