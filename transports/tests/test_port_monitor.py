@@ -19,6 +19,8 @@ from transports.tests.port_examples import adapter
 
 pytestmark = pytest.mark.anyio
 FTDI: Final = adapter()
+AN_HOUR_S: Final = 3600.0
+PATIENCE_S: Final = 5.0
 
 
 class ScriptedUdev:
@@ -61,7 +63,7 @@ def is_late() -> Heard:
 async def watched(udev: ScriptedUdev, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PortMonitor]:
     monkeypatch.setattr("transports.discovery.udev.Udev", lambda receive_buffer_bytes: udev)
     monkeypatch.setattr(monitor, "AGAIN_S", 0.0)
-    ports = PortMonitor()
+    ports = PortMonitor(reconcile_s=AN_HOUR_S)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ports.run)
         yield ports
@@ -79,5 +81,6 @@ async def test_what_a_read_without_an_answer_took_is_found_by_a_look(monkeypatch
         empty = await ports.ports()
         assert empty.ports == ()
         udev.ring()
-        await ports.changed(empty.version)
+        with anyio.fail_after(PATIENCE_S):
+            await ports.changed(empty.version)
         assert (await ports.ports()).ports == (FTDI,)
