@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import ClassVar, Final
 
 import anyio
-import anyio.abc
 import anyio.to_thread
 import pytest
 
@@ -24,24 +24,34 @@ from transports.usb_options import UsbMatchOptions
 FAR_ENDS: Final = "WIRELET_FAR_ENDS"
 """Environment: `serial@host:port` of each, with a comma between them."""
 SOCKET_BYTES: Final = 16384
-OPEN_DEADLINE_S: Final = 60.0
+OPEN_DEADLINE_S: Final = 30.0
 """An emulated machine on a busy one may stand still for seconds."""
 
 
 class FarSocket:
-    """The firmware's side; the device is plugged in while it is connected."""
+    """The firmware's side; the device is plugged in while it is connected. What is not received stays in the device.
 
-    def __init__(self, stream: anyio.abc.SocketStream) -> None:
-        self._stream = stream
+    Not a SocketStream of anyio: one made of a socket reads all there is before its first receive.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
 
     async def send(self, data: bytes) -> None:
-        await self._stream.send(data)
+        self._writer.write(data)
+        await self._writer.drain()
 
     async def receive(self) -> bytes:
-        return await self._stream.receive()
+        if data := await self._reader.read(SOCKET_BYTES):
+            return data
+        raise EOFError("the device hung up")
 
     async def hang_up(self) -> None:
-        await self._stream.aclose()
+        """Idempotent."""
+        self._writer.transport.abort()
+        with suppress(ConnectionError):
+            await self._writer.wait_closed()
 
 
 class GuestStand:
@@ -76,9 +86,10 @@ class GuestStand:
         """Connect its far end; when that is cleared away it is unplugged."""
         await self._until(serial, is_there=False)
         self._clearing.push_async_callback(self._until, serial, is_there=False)
-        stream = await self._clearing.enter_async_context(await connected(address))
+        far = await connected(address)
+        self._clearing.push_async_callback(far.hang_up)
         await self._until(serial, is_there=True)
-        return FarSocket(stream)
+        return far
 
     async def _until(self, serial: str, *, is_there: bool) -> None:
         while True:
@@ -88,12 +99,12 @@ class GuestStand:
             await self._monitor.changed(there.version)
 
 
-async def connected(address: str) -> anyio.abc.SocketStream:
+async def connected(address: str) -> FarSocket:
     host, _, port = address.rpartition(":")
     made = socket.socket()
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BYTES)  # before the connection, or it has no effect
     await anyio.to_thread.run_sync(made.connect, (host, int(port)))
-    return await anyio.abc.SocketStream.from_socket(made)
+    return FarSocket(*await asyncio.open_connection(sock=made, limit=SOCKET_BYTES))
 
 
 class TestUsbInGuest(LinkContract):

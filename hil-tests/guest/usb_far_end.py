@@ -22,6 +22,7 @@ from transports.bell import Bell
 SOCKET_BYTES: Final = 16384
 """Of the kernel's buffers on each side: what they hold is no part of a USB device."""
 MAX_UNREAD_BYTES: Final = 16384
+PIECE_BYTES: Final = 16384
 
 
 class UsbFarEnd(Emulated):
@@ -31,6 +32,9 @@ class UsbFarEnd(Emulated):
         self._usb = WireletUsb(serial)
         super().__init__(guest, portal, self._usb)
         self._unread = bytearray()
+        self._said = bytearray()
+        """By the far end; as much as a test makes it say at once."""
+        self._has_input = Bell()
         self._has_output = Bell()
         self._has_room = Bell()
         self._usb.when_output = self._take
@@ -53,19 +57,30 @@ class UsbFarEnd(Emulated):
     async def _serve(self, far: anyio.abc.SocketStream) -> None:
         """Until the far end hangs up."""
         self._unread.clear()
+        self._said.clear()
         self._usb.is_stuck = False
         await self._plug.plug()
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._send_output, far)
+                tasks.start_soon(self._feed)
                 with suppress(anyio.BrokenResourceError):  # it hung up with something unread
-                    async for data in far:
-                        while not self._usb.has_room:
-                            await self._has_room.wait()
-                        self._usb.put(data)
+                    async for data in far:  # whether the device has room or not: or a hang-up would not be seen
+                        self._said += data
+                        self._has_input.ring()
                 tasks.cancel_scope.cancel()
         finally:
             await self._plug.unplug()
+
+    async def _feed(self) -> None:
+        while True:
+            while not self._said:
+                await self._has_input.wait()
+            while not self._usb.has_room:
+                await self._has_room.wait()
+            data = bytes(self._said[:PIECE_BYTES])
+            del self._said[:PIECE_BYTES]
+            self._usb.put(data)
 
     def _take(self, data: bytes) -> None:
         self._unread += data
