@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -37,6 +39,33 @@ async def server(serve: Callable[[SocketStream], Awaitable[None]]) -> AsyncItera
 async def test_a_host_that_is_no_name_is_not_found() -> None:
     with pytest.raises(LinkNotFound, match="no such host"):
         await TcpLinkOpener("x" * 64, 1).open()
+
+
+UNKNOWN_TO_KERNELS = socket.AF_X25
+"""As IPv6 is to one that was told `ipv6.disable=1`."""
+
+
+async def test_addresses_that_the_kernel_does_not_know_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(UNKNOWN_TO_KERNELS, socket.SOCK_STREAM, 0, "", ("::1", 1))]
+    async with server(lambda stream: anyio.sleep_forever()) as port:
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **more: found)
+        opener = TcpLinkOpener("localhost", port)
+        with pytest.raises(LinkError, match=f"^{opener.name}: Address family not supported"):
+            await opener.open()
+        found.append((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port)))
+        async with opened(opener):
+            pass
+    with pytest.raises(LinkNotFound, match="nobody listens there"):
+        await opener.open()
+
+
+async def test_a_process_without_descriptors_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **more: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    with pytest.raises(LinkError, match=r"^socket://localhost:1: Too many open files$"):
+        await TcpLinkOpener("localhost", 1).open()
 
 
 @pytest.mark.parametrize(
