@@ -37,7 +37,7 @@ CLOSE_DEADLINE_S: Final = 2.0
 
 
 class Pipe(Protocol):
-    """What transports.usb makes of a device, for one thread. What begins a transfer or looks at ended ones raises LinkLost."""
+    """What transports.usb makes of a device, for one thread. What begins a transfer, waits or looks at ended ones raises LinkLost."""
 
     @property
     def out_packet_bytes(self) -> int: ...
