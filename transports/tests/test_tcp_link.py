@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 import pytest
@@ -14,7 +14,7 @@ from anyio.abc import SocketAttribute, SocketStream
 
 from transports.errors import LinkBusy, LinkError, LinkLost, LinkNotFound, LinkTimeout
 from transports.modem_lines import BOTH
-from transports.rfc2217 import Rfc2217Link, Rfc2217LinkOpener
+from transports.rfc2217 import MAX_EARLY_BYTES, Rfc2217Link, Rfc2217LinkOpener
 from transports.serial_options import PortSettings
 from transports.tcp_link import KEEPALIVE_IDLE_S, UNACKNOWLEDGED_MS, TcpLink, TcpLinkOpener, refusal_error, settle, url
 from transports.telnet import Subnegotiation, TelnetReader
@@ -111,6 +111,22 @@ READY = b"\xff\xfd\x00\xff\xfb\x00\xff\xfd\x2c\xff\xfa\x2c\x65\x00\x01\xc2\x00\x
     b"\xff\xfa\x2c" + bytes(answer) + b"\xff\xf0" for answer in ((102, 8), (103, 1), (104, 1))
 )
 NO_TELNET = b"\xff\xfa\x2c\xff\x01"
+
+
+async def test_a_server_that_talks_without_end_and_sets_nothing_is_refused() -> None:
+    sent_bytes = 0
+
+    async def flood(stream: SocketStream) -> None:
+        nonlocal sent_bytes
+        with suppress(anyio.BrokenResourceError):
+            while True:
+                await stream.send(bytes(65536))
+                sent_bytes += 65536
+
+    async with server(flood) as port:
+        with pytest.raises(LinkError, match=f"^rfc2217://127.0.0.1:{port}: {MAX_EARLY_BYTES} bytes came before the server answered BINARY"):
+            await Rfc2217LinkOpener("127.0.0.1", port, PortSettings()).open()
+    assert sent_bytes < 4 * MAX_EARLY_BYTES
 
 
 async def test_a_server_that_speaks_no_telnet_is_refused() -> None:
