@@ -17,10 +17,13 @@ import pytest
 from anyio import wait_all_tasks_blocked
 
 from transports import baud_watch, line_watch
-from transports.device import ABSENT_DELAY_S, BUSY_READ_BYTES, MAX_UNHANDLED_BYTES, Device
+from transports.cable import ABSENT_DELAY_S
+from transports.delivery import MAX_UNHANDLED_BYTES
+from transports.device import Device
 from transports.errors import DeviceError, LinkBusy, LinkError, LinkLost, LinkNotFound, LinkTimeout, LocalProtocolError, SessionLost
 from transports.link import MAX_READ_BYTES, LineErrors, Link, LinkOpener
 from transports.protocol import Event, Joined, Left, Listed, Output, Problem, RemoveWorkload, StartWorkload, WorkloadState
+from transports.pump import BUSY_READ_BYTES
 from transports.serial import SerialLink, SerialLinkOpener
 from transports.tests.line_protocol import LineProtocol
 from transports.tests.pty_end import PtyEnd
