@@ -1,4 +1,4 @@
-"""What a person sends into a run: the size of a terminal, and what is typed; and what is refused before a byte is sent. On the bench of talk_rig."""
+"""What a person sends into a run: the size of a terminal, what is typed, and what is refused before a byte is sent."""
 
 from __future__ import annotations
 
