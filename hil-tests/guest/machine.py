@@ -202,7 +202,8 @@ class Guest:
     def _read(self) -> None:
         """In a thread, until QEMU ends; then every process has ended, too."""
         try:
-            self._dispatch(Decoder())
+            with contextlib.suppress(ConnectionError):  # it ended with something unread
+                self._dispatch(Decoder())
         finally:
             for process in list(self._processes.values()):
                 process.ended(GONE)
