@@ -124,6 +124,25 @@ async def test_transfers_that_nobody_tells_of_are_a_lost_link_and_end_with_it(op
         pass
 
 
+async def test_a_system_without_threads_gets_the_device_back(
+    opener: UsbLinkOpener, far: FakeFarEnd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("move"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(LinkTimeout, match=r"^port 1-1.3: no thread to move bytes: can't start new thread$"):
+            await opener.open()
+    assert far.device.log[-2:] == ["release 0", "close"]
+    async with opened(opener):
+        pass
+
+
 async def test_a_bug_in_a_thread_is_raised_and_not_swallowed(opener: UsbLinkOpener, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(pipe: BulkPipe) -> None:
         raise AssertionError("a bug")
