@@ -47,6 +47,25 @@ async def test_a_link_that_no_other_program_could_use_is_not_lent(tmp_path: Path
                 pass
 
 
+class NobodyKnowsWhere:
+    name = "somewhere"
+
+    async def open(self) -> Link:
+        raise LinkNotFound("somewhere: nobody knows where")
+
+    async def address(self) -> str:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+
+async def test_a_port_whose_address_does_not_come_is_not_lent_and_is_the_devices_again(tmp_path: Path) -> None:
+    async with bench(tmp_path, opener=NobodyKnowsWhere(), plugged=False) as b:
+        for _ in range(2):
+            with pytest.raises(LinkTimeout, match=r"somewhere: its address was not known within 0\.05 s"):
+                async with b.device.lent("me"):
+                    pass
+
+
 async def test_pulling_the_cable_ends_the_session_and_its_requests_and_a_replug_starts_a_new_one(tmp_path: Path) -> None:
     async with bench(tmp_path) as b:
         await b.board.join()
