@@ -81,6 +81,8 @@ def parse(text: bytes) -> list[Any]:
         raise BrokenManifest(f"is nested deeper than {MAX_DEPTH}") from error
     except ValueError as error:  # the constructors of numbers and binaries
         raise BrokenManifest(str(error)) from error
+    except (LookupError, AttributeError, TypeError) as error:  # the same, which look only at what they like
+        raise BrokenManifest("holds a value that is not what its tag says") from error
     return [_Plain().copy(document) for document in documents]
 
 
@@ -101,7 +103,9 @@ class _Plain:
                 return {self._key(key): self.copy(item, depth + 1) for key, item in value.items()}
             case list():
                 return [self.copy(item, depth + 1) for item in value]
-            case None | bool() | int() | float() | str():
+            case str():
+                return _encodable(value)
+            case None | bool() | int() | float():
                 return value
         raise BrokenManifest(f"holds a value that JSON has not: {type(value).__name__}")
 
@@ -109,7 +113,16 @@ class _Plain:
     def _key(key: Any) -> str:
         if not isinstance(key, str):
             raise BrokenManifest(f"the key {json.dumps(key, default=str)} must be a string; put it in quotes")
-        return key
+        return _encodable(key)
+
+
+def _encodable(text: str) -> str:
+    """JSON's escapes can write half of a character, which nothing could send to a device or to a client."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BrokenManifest("holds text that is not Unicode") from error
+    return text
 
 
 class Folder:
