@@ -178,20 +178,15 @@ def _read(entry: Path, signature: Signature) -> bytes:
 class _Files:
     """What every file described when it was last understood, and what was said about it."""
 
-    node_name: str
     described: dict[str, Described] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
 
-    def take(self, seen: Seen) -> list[str]:
-        """Take a look in; the problems that are new."""
+    def take(self, seen: Seen, read: Mapping[str, Described]) -> list[str]:
+        """Take a look in, with what it has read; the problems that are new."""
         problems = [f"{name}: {reason}; what it described goes on" for name, reason in seen.unreadable.items()]
         for name in [name for name in self.described if name not in seen.signatures and name not in seen.unreadable]:
             del self.described[name]
-        for name, text in seen.texts.items():
-            try:
-                self.described[name] = describe(name, parse(text), self.node_name)
-            except BrokenManifest as error:
-                self.described[name] = Described(problems=[f"{error}; the file is skipped"])
+        self.described.update(read)
         for name, described in self.described.items():
             problems.extend(f"{name}: {problem}" for problem in described.problems)
         _, conflicts = merge(self.described)
@@ -201,6 +196,13 @@ class _Files:
         return new
 
 
+def _described(name: str, text: bytes, node_name: str) -> Described:
+    try:
+        return describe(name, parse(text), node_name)
+    except BrokenManifest as error:
+        return Described(problems=[f"{error}; the file is skipped"])
+
+
 class ManifestDirectory:
     """Implements gateway.pods.seams.PodSource. run() keeps it up to date; statuses come back by set_status and finish."""
 
@@ -208,8 +210,9 @@ class ManifestDirectory:
         self._path = path
         self._look_s = look_s
         self._wall = wall
+        self._node_name = node_name
         self._folder = Folder(path)
-        self._files = _Files(node_name)
+        self._files = _Files()
         self._static = StaticPods()
         self._described = Described()
         self._subscribers: list[Callable[[PodUid], None]] = []
@@ -225,7 +228,7 @@ class ManifestDirectory:
     async def look(self) -> None:
         """Look at the folder once and tell the subscribers what changed."""
         try:
-            seen = await anyio.to_thread.run_sync(self._folder.look, abandon_on_cancel=True)
+            seen, read = await anyio.to_thread.run_sync(self._read, abandon_on_cancel=True)
         except OSError as error:
             problem = error.strerror or str(error)
             if problem != self._folder_problem:
@@ -233,11 +236,16 @@ class ManifestDirectory:
             self._folder_problem = problem
             return
         self._folder_problem = ""
-        self._take(seen)
+        self._take(seen, read)
         self._synced = True
 
-    def _take(self, seen: Seen) -> None:
-        for problem in self._files.take(seen):
+    def _read(self) -> tuple[Seen, Mapping[str, Described]]:
+        """In a thread: YAML of a megabyte takes seconds. Raises OSError."""
+        seen = self._folder.look()
+        return seen, {name: _described(name, text, self._node_name) for name, text in seen.texts.items()}
+
+    def _take(self, seen: Seen, read: Mapping[str, Described]) -> None:
+        for problem in self._files.take(seen, read):
             _logger.error("manifest problem", extra={"path": str(self._path), "why": problem})
         before, (self._described, _) = self._described, merge(self._files.described)
         changed = self._static.want(self._described.pods, self._wall())

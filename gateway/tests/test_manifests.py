@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.from_thread
 import pytest
 
 from gateway.pods import manifests
@@ -260,6 +262,23 @@ async def test_a_broken_manifest_is_one_clear_line_and_disturbs_no_other(
     assert words in told[0]
     assert "\n" not in told[0]
     assert "s3cr3t" not in told[0]
+
+
+async def test_the_loop_goes_on_while_a_long_manifest_is_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    has_begun, has_gone_on = anyio.Event(), threading.Event()
+
+    def long(text: bytes) -> list[Any]:
+        anyio.from_thread.run_sync(has_begun.set)
+        assert has_gone_on.wait(5)
+        return parse(text)
+
+    monkeypatch.setattr(manifests, "parse", long)
+    desk.write("hello.yaml", HELLO)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(desk.source.look)
+        await has_begun.wait()
+        has_gone_on.set()
+    assert desk.pod()
 
 
 def test_an_alias_bomb_is_refused_before_it_unfolds() -> None:
