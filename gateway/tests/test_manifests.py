@@ -356,6 +356,10 @@ def pod_with(**container: Any) -> JsonObject:
     return {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "main", "image": "hello", **container}]}}
 
 
+def spec_with(**fields: Any) -> JsonObject:
+    return {"metadata": {"name": "p"}, "spec": {**pod_with()["spec"], **fields}}
+
+
 @pytest.mark.parametrize(
     ("pod", "words"),
     [
@@ -379,6 +383,11 @@ def pod_with(**container: Any) -> JsonObject:
             "must be a whole number of at least 0, not the number -1",
         ),
         ({"metadata": {"name": "p"}, "spec": {"containers": pod_with()["spec"]["containers"] * 2}}, "there is another container main"),
+        (pod_with(volumeMounts=[{"name": []}]), r"spec.containers\[0\].volumeMounts\[0\].name: must be a string, not a list of 0"),
+        (spec_with(resources=[1]), "spec.resources: must be a mapping, not a list of 1"),
+        (spec_with(overhead="1"), 'spec.overhead: must be a mapping, not "1"'),
+        (spec_with(volumes=[{"name": "v", "projected": 1}]), r"spec.volumes\[0\].projected: must be a mapping, not the number 1"),
+        (spec_with(volumes=[{"name": "v", "projected": {"sources": [1]}}]), r"spec.volumes\[0\].projected.sources\[0\]: must be a mapping"),
     ],
 )
 def test_a_pod_of_the_wrong_shape_is_told_with_the_path(pod: JsonObject, words: str) -> None:
