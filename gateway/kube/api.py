@@ -348,6 +348,7 @@ def _open_clients(kubeconfig: str | None, user_agent: str) -> tuple[ApiClient, A
     configuration = Configuration()
     try:
         load(configuration)
+        _trim_token(configuration)
         clients = ApiClient(configuration=configuration), ApiClient(configuration=copy.copy(configuration))
     except Exception as error:  # the loader has no error tree: a wrong file ends in KeyError, TypeError, YAMLError, SSLError ...
         raise ConfigError([(where, f"cannot be used: {_in_one_line(error)}")]) from error
@@ -356,6 +357,17 @@ def _open_clients(kubeconfig: str | None, user_agent: str) -> tuple[ApiClient, A
     for client in clients:
         client.user_agent = user_agent
     return clients
+
+
+def _trim_token(configuration: Any) -> None:
+    """A file that holds a token mostly ends its line, and client-go trims it, too. Raises ValueError for one that no header can carry."""
+    token = configuration.api_key.get("BearerToken")
+    if token is None:
+        return
+    token = token.strip()
+    if not token.isprintable():
+        raise ValueError("its token is more than a line of text")
+    configuration.api_key["BearerToken"] = token
 
 
 def _remove_copies() -> None:

@@ -143,6 +143,23 @@ async def test_a_token_is_sent(tmp_path: Path) -> None:
     assert server.asked[0].headers["authorization"] == "Bearer t0k"
 
 
+async def test_a_token_may_stand_in_a_file_that_ends_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("t0k\n")
+    config = {"tokenFile": str(file)}
+    async with kube_server(tmp_path) as (server, _), await KubeApi.connect(str(kubeconfig(tmp_path, server.url, **config))) as api:
+        server.will("GET", POD, Answer())
+        server.will("POST", POD, Answer())
+        await api.get(POD)
+        await api.create(POD, {})
+    assert {asked.headers["authorization"] for asked in server.asked} == {"Bearer t0k"}
+
+
+async def test_a_token_that_no_request_could_carry_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^cluster\.kubeconfig: cannot be used: its token "):
+        await KubeApi.connect(str(kubeconfig(tmp_path, "http://127.0.0.1:1", token="one\ntwo")))
+
+
 async def test_a_long_list_comes_in_pages(tmp_path: Path) -> None:
     pages = [
         Answer(200, {"metadata": {"continue": "next page", "resourceVersion": "7"}, "items": [{"n": 1}]}),
