@@ -183,7 +183,9 @@ class KubeApi:
             "timeoutSeconds": str(random.randint(*WATCH_TIMEOUT_S)),
         }
         with self._counted("WATCH") as answered, _foreign_errors():
-            response = await self._call(self._watches, "GET", path, query, None, None, _timeout(None, WATCH_SILENCE_S))
+            # The server answers a watch before it has anything to tell; behind a proxy a dead one may take it and say nothing.
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                response = await self._call(self._watches, "GET", path, query, None, None, _timeout(None, WATCH_SILENCE_S))
             answered(response.status)
         try:
             if response.status >= 400:

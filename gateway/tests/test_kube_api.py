@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import SocketAttribute
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -195,6 +196,16 @@ async def test_a_server_that_does_not_answer_is_unavailable(tmp_path: Path, monk
         server.will("GET", POD, WatchAnswer([b"{"], ends=anyio.Event()))
         with anyio.fail_after(5), pytest.raises(Unavailable, match="did not answer in time"):
             await api.get(POD)
+
+
+async def test_a_watch_that_is_not_answered_is_unavailable_as_soon_as_a_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.kube.api.REQUEST_TIMEOUT_S", 0.2)
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as silent:
+        url = f"http://127.0.0.1:{silent.extra(SocketAttribute.local_port)}"
+        async with await KubeApi.connect(str(kubeconfig(tmp_path, url))) as api:
+            with anyio.fail_after(5), pytest.raises(Unavailable, match="did not answer in time"):
+                async with api.watch("/api/v1/pods", "7"):
+                    pass
 
 
 async def test_a_watch_that_says_nothing_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
