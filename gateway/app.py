@@ -60,7 +60,7 @@ class Gateway:
         """Of the HTTPS endpoint, by status code."""
         self._locks = directories.take()
         try:
-            self._ledger = Ledger(directories.ledger)
+            self.ledger = Ledger(directories.ledger)
         except (OSError, LedgerFailed) as error:
             self._locks.close()
             raise ConfigError([("stateDirectory", f"{error}; {_WITHOUT_A_LEDGER}")]) from error
@@ -69,7 +69,7 @@ class Gateway:
             self.logs.reopen_all()
             self.fleet = Fleet(
                 configuration,
-                ledger=self._ledger,
+                ledger=self.ledger,
                 logs=self.logs,
                 checkpoints=directories.checkpoints,
                 loans=directories.loans,
@@ -77,7 +77,7 @@ class Gateway:
                 wall_clock=time.time,
             )
         except OSError as error:
-            self._ledger.close()
+            self.ledger.close()
             self._locks.close()
             raise ConfigError([("runtimeDirectory", f"cannot use {error.filename or directories.runtime}: {error.strerror}")]) from error
 
@@ -119,7 +119,7 @@ class Gateway:
         finally:
             self.logs.close()
             self.fleet.close()
-            self._ledger.close()
+            self.ledger.close()
             self._locks.close()
 
 
@@ -175,7 +175,7 @@ async def run_in_cluster(configuration: Configuration, directories: Directories)
     async with await KubeApi.connect(configuration.cluster.kubeconfig) as api:
         if api.key_file is not None:
             tell_if_shared(api.key_file)
-        cluster = Cluster(api, configuration, gateway.fleet, gateway.logs)
+        cluster = Cluster(api, configuration, gateway.fleet, gateway.logs, gateway.ledger)
 
         async def surroundings(routes: tuple[Route, ...]) -> None:
             endpoint = Endpoint(routes, Gatekeeper(api, node.name), gateway.answers)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import anyio
 
 from gateway.config import Configuration
 from gateway.devices.fleet import Fleet
+from gateway.devices.ledger import Ledger, LedgerFailed
 from gateway.doctor.rounds import Rounds
 from gateway.doctor.told import Told
 from gateway.kube.api import KubeApi
@@ -25,6 +27,8 @@ from gateway.pods.seams import JsonObject, PodSource, StatusSink
 
 MAX_NAMED_PROBLEMS: Final = 10
 """Devices or findings that a condition's message names; describe shows the message on one line."""
+LEDGER_LOOK_S: Final = 10.0
+"""Between two attempts to write a ledger that could not be written."""
 WEBSOCKETS: Final = "ExtendWebSocketsToKubelet"
 """An API server from 1.36 on that reads this hands exec and attach on as they came, instead of as SPDY."""
 
@@ -32,12 +36,13 @@ WEBSOCKETS: Final = "ExtendWebSocketsToKubelet"
 class Cluster:
     """One API server and this gateway's Node there. run() is its life; connect first."""
 
-    def __init__(self, api: KubeApi, configuration: Configuration, fleet: Fleet, logs: LogStore) -> None:
+    def __init__(self, api: KubeApi, configuration: Configuration, fleet: Fleet, logs: LogStore, ledger: Ledger) -> None:
         name = configuration.node.name
         self.api = api
         self._configuration = configuration
         self._fleet = fleet
         self._logs = logs
+        self._ledger = ledger
         self._host = read_host()
         self._node = KubeNode(api, name)
         self._pods = KubePodSource(api, name, configuration.cluster.namespace if configuration.cluster else None)
@@ -59,12 +64,14 @@ class Cluster:
         self._fleet.events.fleet_changed = self._fleet_changed
         self._fleet.events.fault_told = self._tell_fault
         self._logs.shortage_began = self._fleet_changed
+        self._ledger.trouble_changed = self._controller.changed
         self._rounds.changed = self._host_changed
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._node.run)
             tasks.start_soon(self._events.run)
             tasks.start_soon(self._controller.run)
             tasks.start_soon(self._watch_grace)
+            tasks.start_soon(self._watch_ledger)
             tasks.start_soon(self._rounds.run)
             await self._controller.registered()
             # Only now is it known that the pods of this node are ours to run, and what the Node admits.
@@ -124,6 +131,14 @@ class Cluster:
                 await self._fleet_moved.wait()
             self._controller.changed()
 
+    async def _watch_ledger(self) -> None:
+        """Try a ledger again that could not be written: nobody else may have anything to write."""
+        while True:
+            await anyio.sleep(LEDGER_LOOK_S)
+            if self._ledger.trouble:
+                with suppress(LedgerFailed):
+                    await self._ledger.probe()
+
     def _facts(self) -> NodeFacts:
         node = self._configuration.node
         return NodeFacts(
@@ -140,6 +155,7 @@ class Cluster:
                 *self._conditions,
                 _device_condition(self._fleet),
                 _log_condition(self._logs.shortage),
+                _ledger_condition(self._ledger.trouble),
                 *_host_conditions(self._rounds.found),
             ),
             declared_features=(WEBSOCKETS,),
@@ -179,3 +195,10 @@ def _log_condition(shortage: str) -> NodeCondition:
     if shortage:
         return NodeCondition("LogProblem", True, "NoSpace", f"{shortage}; logs drop their oldest lines, and each gap is named")
     return NodeCondition("LogProblem", False, "LogsHaveSpace", "logs can grow to their size")
+
+
+def _ledger_condition(trouble: str) -> NodeCondition:
+    if trouble:
+        told = f"{trouble}; until it can be written nothing is started and no end is told"
+        return NodeCondition("LedgerProblem", True, "LedgerUnavailable", told)
+    return NodeCondition("LedgerProblem", False, "LedgerWritten", "the ledger in the state directory takes what is written")

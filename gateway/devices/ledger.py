@@ -9,7 +9,7 @@ pods, devices or clocks. What SQLite says about a full disk or a damaged file is
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 from pathlib import Path
@@ -99,6 +99,9 @@ class Ledger:
             self._db = _open(path)
         except sqlite3.Error as error:
             raise LedgerFailed(f"{path}: {error}") from error
+        self.trouble = ""
+        """Why the last write failed; empty when it did not."""
+        self.trouble_changed: Callable[[], None] = lambda: None
         self._waiting: list[_Write] = []
         self._turn = anyio.Lock()
         self._thread = anyio.CapacityLimiter(1)
@@ -146,6 +149,10 @@ class Ledger:
         """Remove one; durable on return. Raises LedgerFailed."""
         await self._write(_DELETE_ATTEMPT, (uid, container, gen))
 
+    async def probe(self) -> None:
+        """Write what changes nothing: whether it can be written again. Raises LedgerFailed."""
+        await self._write(f"PRAGMA user_version={SCHEMA_VERSION}", ())
+
     def close(self) -> None:
         self._db.close()
 
@@ -171,6 +178,13 @@ class Ledger:
             error = raised
         for write in batch:
             write.is_done, write.error = True, error
+        if not isinstance(error, OverflowError):  # that is of a value, and not of the file
+            self._tell("" if error is None else str(error))
+
+    def _tell(self, trouble: str) -> None:
+        if trouble != self.trouble:
+            self.trouble = trouble
+            self.trouble_changed()
 
     def _commit(self, batch: Sequence[_Write]) -> None:
         try:

@@ -74,10 +74,10 @@ class DeviceWorkloads:
                 self._tasks = None
 
     async def _settle(self) -> None:
-        for entry in self._book.runs.live():
+        self._settle_at = self._loop_time() + SETTLE_S
+        for entry in self._book.runs.live():  # a ledger that takes nothing holds up their ends, and nobody else
             if entry.device not in self._boards:
                 await self._book.exited(entry.run, exits.of_removed_device(entry.device))
-        self._settle_at = self._loop_time() + SETTLE_S
         await anyio.sleep(SETTLE_S)
         for uid in self.known_pods():
             self._book.tell(uid)

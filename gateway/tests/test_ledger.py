@@ -128,3 +128,18 @@ async def test_a_value_that_the_database_cannot_hold_fails_and_the_ledger_goes_o
         await ledger.put(replace(ENTRY, start_off=1 << 64))
     await ledger.put(ENTRY)
     assert ledger.entries() == [ENTRY]
+
+
+async def test_a_ledger_that_cannot_be_written_says_so_until_it_can(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    told: list[str] = []
+    ledger.trouble_changed = lambda: told.append(ledger.trouble)
+    ledger._db.execute("PRAGMA query_only=1")
+    for _ in range(2):
+        with pytest.raises(LedgerFailed):
+            await ledger.put(ENTRY)
+    with pytest.raises(LedgerFailed):
+        await ledger.probe()
+    ledger._db.execute("PRAGMA query_only=0")
+    await ledger.probe()
+    assert told == ["attempt to write a readonly database", ""]
