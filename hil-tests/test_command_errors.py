@@ -16,6 +16,7 @@ from typing import Final
 
 import pytest
 from gateways import CLI_TIMEOUT_S, WIRELET, Gateway
+from needs import OWN_MOUNTS
 from one_board import gateway
 
 __all__ = ["gateway"]  # a fixture
@@ -125,6 +126,17 @@ def test_a_directory_that_is_somebody_elses_is_named(key: str, tmp_path: Path, n
         (folder / "gateway.yaml").write_text(json.dumps({"node": {"name": "pi"}, **directories}))
         found = as_nobody("run", "--standalone", "--config", f"{folder}/gateway.yaml", "--manifests", f"{folder}/pods")
     assert_one_line(found, 1, f"wirelet run: {key}: cannot use {folder}/shut: Permission denied; choose another directory")
+
+
+def test_a_state_directory_without_room_is_told_as_that(tmp_path: Path, need: Callable[[str], None]) -> None:
+    need("tmpfs")
+    for name in ("state", "pods"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "gateway.yaml").write_text("node: {name: pi}\nruntimeDirectory: run\nstateDirectory: state\n")
+    mounted = [*OWN_MOUNTS, "sh", "-c", f'mount -t tmpfs -o size=32k tmpfs {tmp_path}/state && cd {tmp_path} && exec "$@"', "sh", *WIRELET]
+    found = ran("run", "--standalone", "--config", "gateway.yaml", "--manifests", "pods", program=mounted)
+    told = "wirelet run: stateDirectory: state/ledger.sqlite: there is no room on that file system; make some, or choose another directory"
+    assert_one_line(found, 1, told)
 
 
 READS: Final = {"run": ["run", "--config"], "doctor": ["doctor", "--config"], "check-config": ["check-config"]}
