@@ -55,9 +55,11 @@ def test_kubectl_types_to_a_program_on_a_board(lab: Lab) -> None:
     lab.run("reader", "cat", request=True, container={"stdin": True, "tty": True}, restartPolicy="Never")
     lab.wait_for_ready("reader")
     with contextlib.closing(at_a_terminal(lab, "attach", "-it", "reader")) as alice:
-        alice.sees(b"try pressing enter.")  # before, the keys are its terminal's own
+        alice.sees(b"try pressing enter.")
         alice.types(b"hello board\r")
         alice.sees(b"hello board\r\n")
+        # kubectl says that line a moment before it takes the terminal: until then that echoes by itself.
+        lab.wait(lambda: lab.kubectl("logs", "reader") == "hello board\n", "the line in the log")
     piped = lab.ran_kubectl("attach", "-i", "reader", stdin=b"and the end\n")
     assert piped.returncode == 0, piped.stderr
     assert b"and the end\n" in piped.stdout

@@ -15,9 +15,9 @@ def raw_terminal(fd: int, *, is_wanted: bool) -> Iterator[None]:
         yield
         return
     before = termios.tcgetattr(fd)
-    print("Ctrl-] leaves.", file=sys.stderr)
     tty.setraw(fd, termios.TCSADRAIN)  # what was typed ahead counts
     try:
+        print("Ctrl-] leaves.\r", file=sys.stderr)  # said when it is true; a raw terminal begins no line by itself
         yield
     finally:
         termios.tcsetattr(fd, termios.TCSADRAIN, before)

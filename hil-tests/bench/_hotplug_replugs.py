@@ -20,7 +20,8 @@ from hotplug_stories import until
 from umockdev import PRELOAD, Testbed
 from usb_tree import host, text
 
-from transports.device import STEADY_S, Device
+from transports.cable import STEADY_S
+from transports.device import Device
 from transports.discovery.match import MatchRule
 from transports.discovery.monitor import PortMonitor
 from transports.discovery.places import MatchedPlace

@@ -15,7 +15,7 @@ from transports.link import Command, CommandEnd, CommandOutput, TerminalSize
 from transports.protocol import MAX_INPUT_BYTES, Listed, SendInput, StartWorkload
 from transports.protocols.framed import FramedProtocol
 from transports.simulated.link import SimulatedLinkOpener
-from transports.tests.test_device import Notes
+from transports.tests.device_rig import Notes
 
 DEADLINE_S = 8
 RUN = (7, 1)
