@@ -115,6 +115,16 @@ async def what_udevs_rules_say_wins(bed: Testbed, monitor: PortMonitor) -> None:
     assert await until_found(monitor, MatchRule(port="pci-0000:00:14.0-usb-0:2")) == port
 
 
+@story
+async def a_property_that_is_no_text_hides_nothing_else(bed: Testbed, monitor: PortMonitor) -> None:
+    bed.plug(CH340)
+    bed.plug(FT232R, {FT232R.paths[-1]: {"ROOM": "Buero"}})
+    told = next(path for path in bed.root.glob("sys/devices/**/uevent") if b"ROOM=" in path.read_bytes())
+    told.write_bytes(told.read_bytes().replace(b"Bue", b"B\xfc"))  # as somebody's rule in Latin-1 writes it
+    await until_found(monitor, MatchRule(usb_serial="A5069RR4"))
+    assert ttys((await monitor.ports()).ports) == {"ttyUSB1", "ttyUSB2"}
+
+
 # -- plugs
 
 

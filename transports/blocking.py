@@ -51,7 +51,8 @@ class BlockingCalls:
         undo: Callable[[T], object] | None = None,
         is_interruptible: bool = False,
     ) -> T:
-        """What call returns or raises; LinkTimeout after deadline_s, in which an earlier call that still hangs is waited for, too.
+        """What call returns or raises; LinkTimeout after deadline_s, in which an earlier call that still hangs is waited for, too, or
+        without a thread.
 
         After a time-out or a cancellation the call goes on alone; undo then gets what it returns, in a thread. An interruptible call must
         stand that a system call in it ends early, and so must undo.
@@ -68,14 +69,18 @@ class BlockingCalls:
         raise LinkTimeout(f"{self._name}: the operating system did not end {self._under_way or what} within {deadline_s:g} s")
 
     def begin(self, what: str, work: Callable[[], object], *, is_interruptible: bool) -> None:
-        """For _Answer: work in a thread; end is called on the loop when it is done."""
+        """For _Answer: work in a thread; end is called on the loop when it is done. Raises LinkTimeout when there is none."""
         self._under_way = what
         self._idle = anyio.Event()
         call = InterruptibleCall()
         if is_interruptible and self._patience_s < math.inf:
             loop = asyncio.get_running_loop()
             self._patience = loop.call_later(self._patience_s, self._interrupt, loop, call, 1)
-        threading.Thread(target=call.run, args=(work,), name=f"{what} {self._name}", daemon=True).start()
+        try:
+            threading.Thread(target=call.run, args=(work,), name=f"{what} {self._name}", daemon=True).start()
+        except RuntimeError as error:  # Python's word for the limit of tasks, or no memory for a stack
+            self.end()
+            raise LinkTimeout(f"{self._name}: no thread for {what}: {error}") from error
 
     def end(self) -> None:
         if self._patience is not None:

@@ -21,6 +21,8 @@ from transports.telnet import IAC, cuts_a_pair, escape
 
 SETTLE_DEADLINE_S: Final = 5.0
 """From the connection to a port that is set. The server opens its port in this time."""
+MAX_EARLY_BYTES: Final = 1 << 22
+"""Of the device, before its port is set: twice what a line of 4 Mbaud carries in that time."""
 
 
 class Rfc2217LinkOpener:
@@ -78,6 +80,8 @@ class Rfc2217Link:
                 self._say()
                 while not self._port.is_ready:
                     await self._read()
+                    if len(self._received) > MAX_EARLY_BYTES:
+                        raise LinkError(f"{self.name}: {MAX_EARLY_BYTES} bytes came before the server answered {self._port.waits_for}")
                 return
             except LinkLost:
                 raise refusal_error(self.name, bytes(self._received[:MAX_REFUSAL_BYTES])) from None

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import re
+import socket
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -24,7 +27,7 @@ from transports.link import MAX_READ_BYTES, TerminalSize
 from transports.ssh_command import SshCommand
 from transports.ssh_keys import agent_socket, read_known_hosts, read_private_key
 from transports.ssh_options import Hop, SshOptions, hops
-from transports.tcp_link import connect_error
+from transports.tcp_link import connect_error, connect_first, look_up
 
 FILES_DEADLINE_S: Final = 3.0
 LOGIN_DEADLINE_S: Final = 8.0
@@ -41,6 +44,9 @@ PIECE_BYTES: Final = 32768
 MAX_STDERR_BYTES: Final = 512
 
 asyncssh.set_log_level("WARNING")
+
+_NO_KEY: Final = (ValueError, OverflowError, re.error)
+"""What a damaged file comes to: asyncssh lets through what reading its numbers and its first line raises."""
 
 _Gates = dict[str, asyncio.Semaphore]
 _gates: WeakKeyDictionary[asyncio.AbstractEventLoop, _Gates] = WeakKeyDictionary()
@@ -77,8 +83,20 @@ class SshLinkOpener:
         async with _gate(hop):
             with anyio.move_on_after(LOGIN_DEADLINE_S), _told_as_link_error(hop, client):
                 async with _agent_keys(self._options.agent) as agent_keys:
-                    return await self._connect(hop, client, [*keys, *agent_keys], known, before[-1] if before else None)
+                    login = functools.partial(self._connect, hop, client, [*keys, *agent_keys], known)
+                    return await (login(tunnel=before[-1]) if before else self._connect_by_tcp(hop, login))
         raise LinkTimeout(f"{hop.name}: no {client.step} within {LOGIN_DEADLINE_S:g} s")
+
+    async def _connect_by_tcp(
+        self, hop: Hop, login: Callable[..., Awaitable[asyncssh.SSHClientConnection]]
+    ) -> asyncssh.SSHClientConnection:
+        addresses = await look_up(self._calls, hop.name, hop.host, hop.port, deadline_s=LOGIN_DEADLINE_S)
+        connected = await connect_first(hop.name, addresses, lambda made: made.setblocking(False))
+        try:
+            return await login(connected=connected)
+        except BaseException:
+            connected.close()
+            raise
 
     async def _connect(
         self,
@@ -86,13 +104,16 @@ class SshLinkOpener:
         client: _Client,
         keys: Sequence[asyncssh.SSHKey | asyncssh.SSHKeyPair],
         known: asyncssh.SSHKnownHosts,
-        tunnel: asyncssh.SSHClientConnection | None,
+        *,
+        tunnel: asyncssh.SSHClientConnection | None = None,
+        connected: socket.socket | None = None,
     ) -> asyncssh.SSHClientConnection:
         """Nothing of the user's own ~/.ssh counts: neither its configuration nor its keys."""
         return await asyncssh.connect(
             hop.host,
             hop.port,
             tunnel=tunnel,
+            sock=connected,
             config=None,
             client_factory=lambda: client,
             known_hosts=known,
@@ -122,7 +143,7 @@ class SshLinkOpener:
             return [asyncssh.import_private_key(data)], known
         except asyncssh.KeyEncryptionError as error:
             raise LinkError(f"identityFile {path} has a passphrase; give it to an ssh-agent and write agent: instead") from error
-        except asyncssh.KeyImportError as error:
+        except _NO_KEY as error:
             if b"ENCRYPTED" in data or "assphrase" in str(error):
                 raise LinkError(f"identityFile {path} has a passphrase; give it to an ssh-agent and write agent: instead") from error
             raise LinkError(f"identityFile {path} is no private key: {error}") from error
@@ -331,7 +352,10 @@ async def _agent_keys(agent: str | None) -> AsyncIterator[Sequence[asyncssh.SSHK
     except OSError as error:
         raise LinkError(f"agent {path}: {error.strerror or error}") from error
     async with client:
-        keys = await client.get_keys()
+        try:
+            keys = await client.get_keys()
+        except ValueError as error:  # how asyncssh says that it hung up, or that its answer is none
+            raise LinkError(f"agent {path} does not answer as one: {error}") from error
         if not keys:
             raise LinkError(f"agent {path} holds no keys; ssh-add one")
         yield keys
@@ -360,9 +384,6 @@ def _told_as_link_error(hop: Hop, client: _Client) -> Iterator[None]:
 def _of_os_error(hop: Hop, error: Exception) -> LinkError:
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return connect_error(hop.name, error)
-    if type(error).__name__ == "gaierror":
-        return LinkNotFound(f"{hop.name}: no such host: {error}")
-    # asyncio makes one error of those of all addresses, without a number.
     return LinkNotFound(f"{hop.name}: nobody listens there: {error}")
 
 

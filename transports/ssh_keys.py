@@ -24,7 +24,7 @@ def read_private_key(path: str) -> bytes:
         if told.st_uid == os.geteuid() and told.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             mode = stat.S_IMODE(told.st_mode)
             raise LinkPermissionDenied(f"identityFile {path} can be read by others (mode {mode:o}); chmod 600 {path}")
-        return _read(fd, path)
+        return _read(fd, f"identityFile {path}")
     finally:
         os.close(fd)
 
@@ -33,7 +33,7 @@ def read_known_hosts(path: str) -> str:
     """Raises LinkPermissionDenied or LinkError."""
     fd = _open(path, "knownHosts")
     try:
-        return _read(fd, path).decode("utf-8", "replace")
+        return _read(fd, f"knownHosts {path}").decode("utf-8", "replace")
     finally:
         os.close(fd)
 
@@ -57,9 +57,12 @@ def _open(path: str, option: str) -> int:
         raise LinkError(f"{option} {path}: {error.strerror}") from error
 
 
-def _read(fd: int, path: str) -> bytes:
-    with os.fdopen(os.dup(fd), "rb") as file:
-        data = file.read(MAX_FILE_BYTES + 1)
+def _read(fd: int, what: str) -> bytes:
+    try:
+        with open(fd, "rb", closefd=False) as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:  # a folder, a card that cannot be read
+        raise LinkError(f"{what}: {error.strerror}") from error
     if len(data) > MAX_FILE_BYTES:
-        raise LinkError(f"{path} is larger than {MAX_FILE_BYTES} bytes")
+        raise LinkError(f"{what} is larger than {MAX_FILE_BYTES} bytes")
     return data

@@ -11,7 +11,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import anyio
@@ -34,6 +34,8 @@ KEEPALIVE_TRIES: Final = 3
 """A server that lost its power is a lost link after 11 s."""
 UNACKNOWLEDGED_MS: Final = 11_000
 """And so long for bytes under way, for which keepalive does not look."""
+
+Address = tuple[socket.AddressFamily, tuple[object, ...]]
 
 _ABSENT: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN})
 _RESET_AT_CLOSE: Final = struct.pack("ii", 1, 0)
@@ -72,35 +74,9 @@ class TcpLinkOpener:
     async def connect(self) -> TcpLink:
         """As open; what a server says is not looked at."""
         with anyio.move_on_after(CONNECT_DEADLINE_S):
-            return TcpLink(self._name, await self._connect(await self._addresses()))
+            addresses = await look_up(self._calls, self._name, self._host, self._port, deadline_s=CONNECT_DEADLINE_S)
+            return TcpLink(self._name, await connect_first(self._name, addresses, settle))
         raise LinkTimeout(f"{self._name}: no connection within {CONNECT_DEADLINE_S:g} s")
-
-    async def _addresses(self) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
-        def look_up() -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
-            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-            return [(family, address) for family, _, _, _, address in found]
-
-        try:
-            return await self._calls.run("look-up of the name", look_up, deadline_s=CONNECT_DEADLINE_S)
-        except (socket.gaierror, UnicodeError) as error:  # the latter for what cannot be a name
-            raise LinkNotFound(f"{self._name}: no such host: {error}") from error
-
-    async def _connect(self, addresses: list[tuple[socket.AddressFamily, tuple[object, ...]]]) -> socket.socket:
-        errors: list[OSError] = []
-        for family, address in addresses:
-            made = socket.socket(family, socket.SOCK_STREAM)
-            try:
-                settle(made)
-                await asyncio.get_running_loop().sock_connect(made, address)
-            except OSError as error:
-                made.close()
-                errors.append(error)
-            except BaseException:
-                made.close()
-                raise
-            else:
-                return made
-        raise connect_error(self._name, errors[0])
 
 
 class TcpLink:
@@ -191,6 +167,47 @@ class TcpLink:
         if self._lost is not None:
             why, cause = self._lost
             raise LinkLost(f"{self._name}: {why}") from cause
+
+
+async def look_up(calls: BlockingCalls, name: str, host: str, port: int, *, deadline_s: float) -> list[Address]:
+    """Where host is. Not by asyncio's own few threads: names that nobody answers for would hold up all others', and the process's end.
+
+    Raises LinkNotFound, LinkTimeout or LinkError, which begin with name.
+    """
+
+    def ask() -> list[Address]:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return [(family, address) for family, _, _, _, address in found]
+
+    try:
+        return await calls.run("look-up of the name", ask, deadline_s=deadline_s)
+    except (socket.gaierror, UnicodeError) as error:  # the latter for what cannot be a name
+        raise LinkNotFound(f"{name}: no such host: {error}") from error
+    except OSError as error:  # the system's own, such as too many open files
+        raise connect_error(name, error) from error
+
+
+async def connect_first(name: str, addresses: Sequence[Address], settle: Callable[[socket.socket], None]) -> socket.socket:
+    """Connected to the first that answers; settle makes it not block. Raises LinkError. The caller has the deadline."""
+    errors: list[OSError] = []
+    for family, address in addresses:
+        try:
+            made = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:  # the kernel has no IPv6; too many open files
+            errors.append(error)
+            continue
+        try:
+            settle(made)
+            await asyncio.get_running_loop().sock_connect(made, address)
+        except OSError as error:
+            made.close()
+            errors.append(error)
+        except BaseException:
+            made.close()
+            raise
+        else:
+            return made
+    raise connect_error(name, next((error for error in errors if error.errno != errno.EAFNOSUPPORT), errors[0]))
 
 
 def url(scheme: str, host: str, port: int) -> str:

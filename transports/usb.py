@@ -15,7 +15,7 @@ from typing import Any, Final
 import usb.core
 import usb.util
 
-from transports.errors import LinkBusy, LinkError, LinkNotFound, LinkPermissionDenied, LinkTimeout
+from transports.errors import LinkBusy, LinkError, LinkLost, LinkNotFound, LinkPermissionDenied, LinkTimeout
 from transports.permission import who_may
 from transports.usb_errno import Meaning, meaning_of
 from transports.usb_interface import BulkInterface, Endpoint, Setting, choose
@@ -57,6 +57,7 @@ class BulkPipe:
         """Claims. Raises OSError."""
         self._backend = backend
         self._device = device
+        self._name = name
         self._interface = interface
         self._had_driver = device.is_kernel_driver_active(interface.number)
         if self._had_driver:
@@ -100,8 +101,11 @@ class BulkPipe:
         self._out_of_host.begin(buffer, len(data))
 
     def wait(self) -> None:
-        """Until a transfer has ended or somebody called wake, even before. Raises OSError."""
-        self._backend.handle_events(WAIT_S)
+        """Until a transfer has ended or somebody called wake, even before. Raises LinkLost."""
+        try:
+            self._backend.handle_events(WAIT_S)
+        except OSError as error:
+            raise LinkLost(f"{self._name}: the system does not tell what its transfers do: {error.strerror or error}") from error
 
     def received(self) -> Iterator[tuple[array[int], int]]:
         """Buffers that were read into and how much; 0 after a time-out, an empty packet and a stall. Raises LinkLost after the last one."""
@@ -138,7 +142,10 @@ class BulkPipe:
         for lane in lanes:
             lane.cancel()
         while any(lane.is_moving for lane in lanes) and (left_s := deadline - time.monotonic()) > 0:
-            self._backend.handle_events(min(left_s, LAST_S))
+            try:
+                self._backend.handle_events(min(left_s, LAST_S))
+            except OSError:  # a transfer that may still move keeps its memory, whatever is told of it
+                time.sleep(min(left_s, SETTLE_LOOK_S))
 
     def _give_back(self) -> None:
         if self._had_driver:

@@ -37,7 +37,7 @@ CLOSE_DEADLINE_S: Final = 2.0
 
 
 class Pipe(Protocol):
-    """What transports.usb makes of a device, for one thread. What begins a transfer or looks at ended ones raises LinkLost."""
+    """What transports.usb makes of a device, for one thread. What begins a transfer, waits or looks at ended ones raises LinkLost."""
 
     @property
     def out_packet_bytes(self) -> int: ...
@@ -122,7 +122,11 @@ class UsbLinkOpener:
             "open", lambda: self._open_pipe(node, self._name), deadline_s=self._open_deadline_s, undo=lambda opened: opened.release()
         )
         self._port = port
-        return UsbLink(self._name, pipe, self._calls, self._max_buffers)
+        try:
+            return UsbLink(self._name, pipe, self._calls, self._max_buffers)
+        except RuntimeError as error:  # Python's word for the limit of tasks, or no memory for a stack
+            await self._calls.run("close", pipe.release, deadline_s=CLOSE_DEADLINE_S)
+            raise LinkTimeout(f"{self._name}: no thread to move bytes: {error}") from error
 
     async def address(self) -> str:
         """See transports.link.LendableOpener."""

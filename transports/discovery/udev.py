@@ -126,7 +126,7 @@ def _event(device: Any) -> Plugged | Unplugged | None:
 
 
 def _port(device: Any) -> PortFacts | None:
-    properties = dict(device.properties)
+    properties = _properties(device)
     attributes: dict[str, str] = {}
     if device.subsystem == Kind.TTY.value:
         attributes |= _attributes(device, ("type", "console"))
@@ -141,6 +141,15 @@ def _port(device: Any) -> PortFacts | None:
         if whole is not None:
             attributes |= usb_attributes(Path(whole.sys_path))
     return facts_of(UdevRecord(device.device_path, device.subsystem or "", device.device_node or "", properties, attributes))
+
+
+def _properties(device: Any) -> dict[str, str]:
+    """Without those that are no UTF-8: a rule of somebody's may have written them."""
+    found = {}
+    for name in device.properties:
+        with suppress(UnicodeDecodeError):
+            found[name] = device.properties[name]
+    return found
 
 
 def _attributes(device: Any, names: tuple[str, ...]) -> dict[str, str]:

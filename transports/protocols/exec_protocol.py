@@ -43,7 +43,7 @@ from transports.protocols.exec_command import command_line
 from transports.protocols.exec_pace import Pace
 from transports.protocols.exec_replies import Reply, ReplyReader
 from transports.protocols.exec_requests import ExecRequests, OpenRequest, statuses_of_list
-from transports.protocols.exec_spool import MAX_U32, SpoolReader
+from transports.protocols.exec_spool import MAX_U32, SpoolReader, read_offset
 from transports.protocols.problem_filter import ProblemFilter
 
 ANSWER_DEADLINE_S: Final = 20.0
@@ -102,6 +102,8 @@ class ExecProtocol:
         self._is_joined = self._is_listed = False
         self._stranger_at: float | None = None
         self._answer_by: float | None = None
+        self._has_given_up = False
+        """Whatever comes on this link is not listened to: it may be without end."""
 
     # -- DeviceProtocol
 
@@ -116,6 +118,7 @@ class ExecProtocol:
         self._questions.clear()
         self._out.clear()
         self._stranger_at = None
+        self._has_given_up = False
         self._ask(self._boot_line(nonce), self._booted, now)
 
     def link_down(self, now: float) -> None:
@@ -125,6 +128,8 @@ class ExecProtocol:
         self._answer_by = self._stranger_at = None
 
     def receive_data(self, data: bytes, now: float) -> None:
+        if self._has_given_up:
+            return
         try:
             for reply in self._replies.feed(data):
                 self._take(reply, now)
@@ -203,6 +208,8 @@ class ExecProtocol:
     def _give_up(self, why: str) -> None:
         """The wrapper is asked to end, with that the link does, and another connection begins anew."""
         self._leave(why)
+        self._has_given_up = True
+        self._replies = ReplyReader("")
         self._questions.clear()
         self._out.append(b"exit\n")
         self._answer_by = self._stranger_at = None
@@ -283,7 +290,7 @@ class ExecProtocol:
             self._leave(reply.text)
             self._stranger_at = now + REFUSED_AGAIN_S
             return
-        statuses = statuses_of_list(reply.body, int(reply.text) if reply.text.isdecimal() else 0)
+        statuses = statuses_of_list(reply.body, read_offset(reply.text))
         self._requests.listed(statuses)
         self._is_listed = True
         self._events.append(Listed(statuses))
@@ -299,7 +306,7 @@ class ExecProtocol:
         if not self._is_listed:
             return
         if reply.text.startswith("gap "):
-            end = int(reply.text[4:]) if reply.text[4:].isdecimal() else 0
+            end = read_offset(reply.text[4:])
             if end <= self._spool.position:
                 raise RemoteProtocolError(f"the log goes on at {end}, before {self._spool.position}")
             self._put(self._spool.skip(end), now)

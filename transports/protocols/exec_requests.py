@@ -25,7 +25,7 @@ from transports.protocol import (
 )
 from transports.protocols.exec_command import job_script
 from transports.protocols.exec_replies import Reply
-from transports.protocols.exec_spool import MAX_U32, RunEnded
+from transports.protocols.exec_spool import MAX_U32, RunEnded, read_offset
 from transports.wire.numbers import Code
 
 MAX_OPEN_REQUESTS: Final = 256
@@ -37,7 +37,7 @@ LAST_SIGNAL: Final = 64
 NO_TTY: Final = "tty: a job that outlives its connection has no terminal; leave it out, and have one beside it: wirelet exec -it POD -- sh"
 _KILL: Final = 9
 
-_ROW: Final = re.compile(rb"(\d{1,10}) (\d{1,10}) (\d{1,2}) (\d{1,16}) (-|\d{1,3}) (-|[0-9a-f]{2,64})")
+_ROW: Final = re.compile(rb"(\d{1,10}) (\d{1,10}) (\d{1,2}) (\d{1,16}) (-|\d{1,3}) (-|(?:[0-9a-f]{2}){1,32})")
 _Run = tuple[int, int]
 
 
@@ -105,14 +105,20 @@ class ExecRequests:
         return _exited(*run, ended.slot, ended.exit_code, start_off=start_off, end_off=max(start_off, ended.offset))
 
     def answered(self, opened: OpenRequest, reply: Reply) -> Answered | RequestLost | None:
-        """What to tell the caller; None when it was told that its request is lost."""
-        if self._open.pop(opened.id, None) is None:
+        """What to tell the caller; None when it was told that its request is lost. Raises RemoteProtocolError: then it is open on."""
+        if opened.id not in self._open:
             return None
+        statuses: tuple[WorkloadStatus, ...] = ()
+        if isinstance(opened.request, StartWorkload) and reply.code == Code.OK:
+            statuses = statuses_of_list(reply.body, read_offset(reply.text))
+            if len(statuses) > 1:
+                raise RemoteProtocolError(f"one start is answered with {len(statuses)} runs")
+        del self._open[opened.id]
         status: WorkloadStatus | None = None
         match opened.request:
             case StartWorkload(wid=wid, gen=gen):
                 if reply.code == Code.OK:
-                    (status,) = statuses_of_list(reply.body, int(reply.text) if reply.text.isdecimal() else 0) or (None,)
+                    (status,) = statuses or (None,)
                     if status is None:
                         return RequestLost(opened.id)
                     self._start_of[wid, gen] = status.start_off

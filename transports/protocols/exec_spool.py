@@ -10,7 +10,9 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from transports.errors import RemoteProtocolError
 from transports.protocol import Gap, GapReason, Item, Record, RecordKind
+from transports.wire.offsets import MAX_OFFSET
 
 MAX_LINE_BYTES: Final = 4096
 """What the wrapper writes at once: a pipe takes that whole. Whatever is longer is no line of it."""
@@ -94,6 +96,15 @@ class SpoolReader:
         return items, ends, bad
 
 
+def read_offset(text: str) -> int:
+    """A place in the log as the target tells it, 0 for what is none. Raises RemoteProtocolError beyond MAX_OFFSET."""
+    if not text.isdecimal():
+        return 0
+    if len(text) > len(str(MAX_OFFSET)) or int(text) >= MAX_OFFSET:
+        raise RemoteProtocolError(f"the target tells of a log of {text[:80]} bytes")
+    return int(text)
+
+
 def _read_line(line: bytes, begin: int, end: int) -> Record | RunEnded | None:
     """None for what is neither."""
     match = _LINE.fullmatch(line)
@@ -106,6 +117,6 @@ def _read_line(line: bytes, begin: int, end: int) -> Record | RunEnded | None:
         return Record(begin, end, uptime_ms, slot, RecordKind.GAP, lost=(1, 0, GapReason.REFUSED))
     if kind == b"s" and (told := _START.fullmatch(text)):
         return Record(begin, end, uptime_ms, slot, RecordKind.SYSTEM, start=(int(told[1]) & MAX_U32, int(told[2]) & MAX_U32))
-    if kind == b"x" and (told := _END.fullmatch(text)) and int(told[3]) <= MAX_EXIT_CODE:
+    if kind == b"x" and (told := _END.fullmatch(text)) and int(told[3]) <= MAX_EXIT_CODE and max(int(told[1]), int(told[2])) <= MAX_U32:
         return RunEnded(int(told[1]), int(told[2]), slot, begin, int(told[3]), uptime_ms)
     return None

@@ -59,6 +59,8 @@ if TYPE_CHECKING:
 
 MAX_PAGES: Final = 1024
 """Of one LIST or INVENTORY; a device that always says `next` is broken."""
+MAX_WORKLOADS: Final = 1024
+"""In one LIST, and in the news before its end. A device has 31 slots: one that tells of more is broken, and all of them are kept."""
 MAX_MTU_DEFAULT: Final = 1024
 MAX_READ_PAUSE_S: Final = 0.04
 """However slow the line: nobody notices so little, and a longer pause saves hardly anything."""
@@ -376,6 +378,7 @@ class FramedProtocol:
                     self._events.append(WorkloadChanged(status))
                 else:
                     self._early.append(status)
+                    _refuse_too_many(self._early)
             case Method.CONDITION:
                 condition = messages.Condition.from_map(message.body)
                 if condition.state:
@@ -419,6 +422,7 @@ class FramedProtocol:
             raise RemoteProtocolError(f"LIST was answered with code {answer.code}: {answer.text}")
         page = messages.ListAnswer.from_map(answer.body)
         self._workloads += page.workloads
+        _refuse_too_many(self._workloads)
         if page.next is not None:
             self._ask_page(Method.LIST, page.next)
             return
@@ -459,6 +463,11 @@ class FramedProtocol:
 
     def _count(self, name: str) -> None:
         self._counters.extra[name] = self._counters.extra.get(name, 0) + 1
+
+
+def _refuse_too_many(told: list[WorkloadStatus]) -> None:
+    if len(told) > MAX_WORKLOADS:
+        raise RemoteProtocolError(f"it tells of more than {MAX_WORKLOADS} workloads")
 
 
 def _is_news(status: WorkloadStatus, listed: tuple[WorkloadStatus, ...]) -> bool:

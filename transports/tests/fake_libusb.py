@@ -40,6 +40,8 @@ class FakeDevice:
 
     settings: tuple[Setting, ...] = (WIRELET,)
     strings: dict[int, str] = field(default_factory=lambda: {4: "wirelet/1"})
+    deaf_events: int = 0
+    """How often libusb cannot say what has ended."""
     is_configured: bool = True
     kernel_drivers: set[int] = field(default_factory=set)
     """Interfaces that a kernel driver holds."""
@@ -209,6 +211,9 @@ class FakeLibusb(usb.backend.IBackend):  # type: ignore[misc]  # pyusb has no ty
     def handle_events(self, patience_s: float) -> None:
         deadline = time.monotonic() + patience_s
         with self._device.changed:
+            if self._device.deaf_events:
+                self._device.deaf_events -= 1
+                raise usb_error(errno.EIO)
             while not (self._have_ended() or self._is_woken or time.monotonic() >= deadline):
                 ends = [deadline, *(each.deadline for each in self._transfers if not each.is_over)]
                 self._device.changed.wait(max(0.0, min(ends) - time.monotonic()))

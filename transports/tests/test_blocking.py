@@ -41,6 +41,19 @@ async def test_a_call_gives_its_result_or_its_error() -> None:
         await calls.run("open", lambda: 1 // 0, deadline_s=10)
 
 
+async def test_a_system_without_threads_is_told_and_asked_again_by_the_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = BlockingCalls("port")
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(LinkTimeout, match="port: no thread for open: can't start new thread"):
+            await calls.run("open", lambda: 42, deadline_s=10)
+    assert await calls.run("open", lambda: 42, deadline_s=10) == 42
+
+
 async def test_a_call_that_hangs_is_left_behind_and_its_late_result_undone() -> None:
     calls, hung = BlockingCalls("port"), Hung()
     loop_thread = threading.get_ident()

@@ -163,6 +163,15 @@ def test_how_a_run_ends(said: bytes, exit_code: int, reason: ExitReason, log: st
         assert rig.take() == b"\x02"
 
 
+@pytest.mark.parametrize("digits", [4, 20, 5000])
+def test_an_exit_code_that_no_script_can_have_is_only_a_message(digits: int) -> None:
+    rig = up().begin()
+    code = b"9" * digits
+    rig.hear(b"OK\x04T:\r\nException: MARK".replace(b"MARK", mark(rig.nonce).encode()) + code + b"\r\n\x04>")
+    (status,) = rig.statuses
+    assert (status.exit_code, status.reason) == (1, ExitReason.ERROR)
+
+
 def test_a_board_that_does_not_take_a_statement_says_why() -> None:
     rig = up()
     rig.enter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
@@ -23,6 +24,7 @@ from transports.protocol import (
     Record,
     RemoveWorkload,
     Request,
+    RequestId,
     RequestLost,
     StartWorkload,
     StopWorkload,
@@ -30,7 +32,9 @@ from transports.protocol import (
     WorkloadState,
 )
 from transports.protocols.exec_protocol import ANSWER_DEADLINE_S, REFUSED_AGAIN_S, ExecProtocol
+from transports.protocols.exec_replies import MAX_ANSWER_BYTES
 from transports.wire.numbers import Code
+from transports.wire.offsets import MAX_OFFSET
 
 WRAPPER = b"a script\n#end\n"
 MACHINE = b"0123456789abcdef0123456789abcdef"
@@ -237,6 +241,69 @@ def test_a_target_that_introduces_itself_with_nonsense_is_left(nonsense: bytes) 
     assert words.of(Problem)
     assert words.asked() == b"exit\n"
     assert not words.of(Joined)
+
+
+def test_a_target_that_prints_without_end_costs_no_memory_and_is_asked_once_to_hang_up() -> None:
+    words = Words()
+    words.boot()
+    piece = b"y\n" * 32768
+    for _ in range(MAX_ANSWER_BYTES // len(piece) + 1):
+        words.core.receive_data(piece, words.now)
+    tracemalloc.start()
+    try:
+        for _ in range(64):
+            words.core.receive_data(piece, words.now)
+        grown_bytes = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert grown_bytes < len(piece)
+    assert b"".join(iter(words.asked, b"")).count(b"exit\n") == 1
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        b"7 1 0 0 - abc\n",
+        b"7 1 0 0 - -\nnone\n",
+        b"99999999999 1 0 0 - -\n",
+    ],
+)
+def test_a_list_of_nonsense_is_left(runs: bytes) -> None:
+    words = Words()
+    words.join(runs)
+    assert words.of(Left)
+    assert not words.of(Listed)
+
+
+@pytest.mark.parametrize("runs", [b"7 1 0 0 - -\n8 1 1 0 - -\n", b"7 1 0 0 - abc\n"])
+def test_a_start_that_is_answered_with_nonsense_is_left(runs: bytes) -> None:
+    words = Words()
+    words.join()
+    words.request(StartWorkload(7, 1, "", ("true",), (), b""))
+    words.answer(runs)
+    assert words.of(Left)
+    assert words.of(RequestLost) == [RequestLost(RequestId(1))]
+
+
+LONG_NUMBER = "9" * 5000
+
+
+@pytest.mark.parametrize("end", [str(MAX_OFFSET), LONG_NUMBER])
+def test_a_log_that_goes_on_beyond_any_log_is_nonsense(end: str) -> None:
+    words = Words(Checkpoint(0xBB, 0xEE, 500))
+    words.join()
+    words.until_asked()
+    words.answer(text=f"gap {end}")
+    assert words.of(Left)
+    assert max(event.checkpoint.expected for event in words.events if isinstance(event, Output)) == 500
+
+
+@pytest.mark.parametrize("end", [str(MAX_OFFSET), LONG_NUMBER])
+def test_a_run_that_ended_beyond_any_log_is_nonsense(end: str) -> None:
+    words = Words()
+    words.join(b"7 1 0 0 3 -\n", end=end)
+    assert words.of(Left)
+    assert not words.of(Listed)
 
 
 def test_a_log_that_goes_back_is_nonsense() -> None:

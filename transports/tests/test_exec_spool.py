@@ -81,3 +81,9 @@ def test_a_number_that_no_run_can_have_is_no_line() -> None:
     for line in (b"x3 1.00 7 1 999", b"s3 1.00 7", b"o3 text", b"x3 1.00 7 1", b"o123 1.00 text"):
         _, ends, bad = SpoolReader(0).feed(line + b"\n")
         assert (ends, bad) == ([], 1), line
+
+
+def test_the_end_of_a_run_that_cannot_be_is_no_line() -> None:
+    items, ends, bad = SpoolReader(0).feed(b"x3 15.00 9999999999 1 0\nx3 15.00 7 9999999999 0\n")
+    assert (ends, bad) == ([], 2)
+    assert items == [Gap(0, 24, None, GapReason.UNKNOWN), Gap(24, 48, None, GapReason.UNKNOWN)]

@@ -25,6 +25,7 @@ from transports.protocol import (
     StopWorkload,
     WorkloadChanged,
 )
+from transports.protocols.framed import MAX_WORKLOADS
 from transports.protocols.requests import MAX_OPEN_REQUESTS
 from transports.tests.framed_rig import EXITED, RUNNING, control_sent, listed_device, ready_rig
 from transports.tests.wire_peer import DevicePeer
@@ -150,6 +151,28 @@ def test_list_that_never_ends_ends_the_session() -> None:
         if device.gateway.of(Left):
             break
     assert rid < 1100
+
+
+def test_a_list_of_more_workloads_than_there_can_be_ends_the_session() -> None:
+    device = DevicePeer()
+    device.join()
+    listed = 0
+    while not device.gateway.of(Left) and listed < 4 * MAX_WORKLOADS:
+        control_sent(device)
+        device.control(Answer(1 + listed // 5, 0, ListAnswer((RUNNING,) * 5, next=1).to_map()))
+        listed += 5
+    assert MAX_WORKLOADS < listed < 2 * MAX_WORKLOADS
+
+
+def test_news_without_end_and_no_list_end_the_session() -> None:
+    device = DevicePeer()
+    device.join()
+    told = 0
+    while not device.gateway.of(Left) and told < 4 * MAX_WORKLOADS:
+        control_sent(device)
+        device.control(Notification(Method.STARTED, status_to_map(RUNNING)))
+        told += 1
+    assert told == MAX_WORKLOADS + 1
 
 
 def test_refused_list_ends_the_session() -> None:

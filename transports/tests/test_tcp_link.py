@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 import pytest
@@ -12,7 +14,7 @@ from anyio.abc import SocketAttribute, SocketStream
 
 from transports.errors import LinkBusy, LinkError, LinkLost, LinkNotFound, LinkTimeout
 from transports.modem_lines import BOTH
-from transports.rfc2217 import Rfc2217Link, Rfc2217LinkOpener
+from transports.rfc2217 import MAX_EARLY_BYTES, Rfc2217Link, Rfc2217LinkOpener
 from transports.serial_options import PortSettings
 from transports.tcp_link import KEEPALIVE_IDLE_S, UNACKNOWLEDGED_MS, TcpLink, TcpLinkOpener, refusal_error, settle, url
 from transports.telnet import Subnegotiation, TelnetReader
@@ -37,6 +39,33 @@ async def server(serve: Callable[[SocketStream], Awaitable[None]]) -> AsyncItera
 async def test_a_host_that_is_no_name_is_not_found() -> None:
     with pytest.raises(LinkNotFound, match="no such host"):
         await TcpLinkOpener("x" * 64, 1).open()
+
+
+UNKNOWN_TO_KERNELS = socket.AF_X25
+"""As IPv6 is to one that was told `ipv6.disable=1`."""
+
+
+async def test_addresses_that_the_kernel_does_not_know_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(UNKNOWN_TO_KERNELS, socket.SOCK_STREAM, 0, "", ("::1", 1))]
+    async with server(lambda stream: anyio.sleep_forever()) as port:
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **more: found)
+        opener = TcpLinkOpener("localhost", port)
+        with pytest.raises(LinkError, match=f"^{opener.name}: Address family not supported"):
+            await opener.open()
+        found.append((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", port)))
+        async with opened(opener):
+            pass
+    with pytest.raises(LinkNotFound, match="nobody listens there"):
+        await opener.open()
+
+
+async def test_a_process_without_descriptors_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **more: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    with pytest.raises(LinkError, match=r"^socket://localhost:1: Too many open files$"):
+        await TcpLinkOpener("localhost", 1).open()
 
 
 @pytest.mark.parametrize(
@@ -82,6 +111,22 @@ READY = b"\xff\xfd\x00\xff\xfb\x00\xff\xfd\x2c\xff\xfa\x2c\x65\x00\x01\xc2\x00\x
     b"\xff\xfa\x2c" + bytes(answer) + b"\xff\xf0" for answer in ((102, 8), (103, 1), (104, 1))
 )
 NO_TELNET = b"\xff\xfa\x2c\xff\x01"
+
+
+async def test_a_server_that_talks_without_end_and_sets_nothing_is_refused() -> None:
+    sent_bytes = 0
+
+    async def flood(stream: SocketStream) -> None:
+        nonlocal sent_bytes
+        with suppress(anyio.BrokenResourceError):
+            while True:
+                await stream.send(bytes(65536))
+                sent_bytes += 65536
+
+    async with server(flood) as port:
+        with pytest.raises(LinkError, match=f"^rfc2217://127.0.0.1:{port}: {MAX_EARLY_BYTES} bytes came before the server answered BINARY"):
+            await Rfc2217LinkOpener("127.0.0.1", port, PortSettings()).open()
+    assert sent_bytes < 4 * MAX_EARLY_BYTES
 
 
 async def test_a_server_that_speaks_no_telnet_is_refused() -> None:

@@ -112,6 +112,37 @@ async def test_a_device_that_stalls_for_ever_is_a_lost_link(opener: UsbLinkOpene
             await link.send(b"x")
 
 
+async def test_transfers_that_nobody_tells_of_are_a_lost_link_and_end_with_it(opener: UsbLinkOpener, far: FakeFarEnd) -> None:
+    async with opened(opener) as link:
+        with far.device.changed:
+            far.device.deaf_events = 3
+        await far.send(b"x")
+        with pytest.raises(LinkLost, match=r"^port 1-1.3: the system does not tell"):
+            await read_exactly(link, 2)
+    assert far.device.log[-2:] == ["release 0", "close"]
+    async with opened(opener):
+        pass
+
+
+async def test_a_system_without_threads_gets_the_device_back(
+    opener: UsbLinkOpener, far: FakeFarEnd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name.startswith("move"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(LinkTimeout, match=r"^port 1-1.3: no thread to move bytes: can't start new thread$"):
+            await opener.open()
+    assert far.device.log[-2:] == ["release 0", "close"]
+    async with opened(opener):
+        pass
+
+
 async def test_a_bug_in_a_thread_is_raised_and_not_swallowed(opener: UsbLinkOpener, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(pipe: BulkPipe) -> None:
         raise AssertionError("a bug")

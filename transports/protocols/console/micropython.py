@@ -167,7 +167,7 @@ class MicroPythonProfile:
             return (Log(shown, is_error=True),) if shown else ()
         lines = text.decode("utf-8", "replace").splitlines()
         last = lines[-1] if lines else ""
-        told = re.fullmatch(rf"Exception: {mark(self._nonce)}(\d+)", last)
+        told = re.fullmatch(rf"Exception: {mark(self._nonce)}([0-9]{{1,3}})", last)
         after: list[Act] = [Send(FRIENDLY), *([Log(rest.removeprefix(b">"))] if rest.removeprefix(b">") else [])]
         if told is not None:
             return (End(int(told[1]), ExitReason.ERROR), *after)
