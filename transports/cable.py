@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final
 
 import anyio
@@ -32,6 +33,8 @@ DRAIN_S: Final = 1.0
 """What a lost link received before it broke is still taken, for this long."""
 VANISHED_S: Final = 0.1
 """The same for a port that was unplugged: mostly reading has noticed before; if not, it never will."""
+SPENT_S: Final = 1.0
+"""A far end that was asked to end may do so by itself. Less than STEADY_S: what is no use at once is opened less and less often."""
 
 
 class Cable:
@@ -83,7 +86,7 @@ class Cable:
             self._delivery.link_changed(None)
             loss = await self._use(link)
         finally:
-            with anyio.move_on_after(CLOSE_DEADLINE_S, shield=True):
+            with anyio.move_on_after(CLOSE_DEADLINE_S, shield=True), suppress(LinkError, OSError):  # it is lost as it is
                 await link.aclose()
         if anyio.current_time() - opened_at >= STEADY_S:
             self._refused.reset()
@@ -92,8 +95,15 @@ class Cable:
 
     async def _open(self) -> Link:
         with anyio.move_on_after(self._open_deadline_s):
-            return await self._opener.open()
+            try:
+                return await self._opener.open()
+            except OSError as error:
+                raise self._translated(error) from error
         raise LinkTimeout(f"{self._opener.name}: not open within {self._open_deadline_s:g} s")
+
+    def _translated(self, error: OSError) -> LinkError:
+        """What a link of another package should have said itself: no link of one device may end the gateway."""
+        return LinkLost(f"{self._opener.name}: {error.strerror or error}")
 
     async def _use(self, link: Link) -> LinkError:
         """Until the link is lost: then the core ends its session."""
@@ -106,13 +116,14 @@ class Cable:
                 async def until_lost(use: Callable[[Link], Awaitable[None]], grace_s: float) -> None:
                     try:
                         await use(link)
-                    except LinkError as error:
-                        losses.append(error)
+                    except (LinkError, OSError) as error:
+                        losses.append(error if isinstance(error, LinkError) else self._translated(error))
                         tasks.cancel_scope.deadline = min(tasks.cancel_scope.deadline, anyio.current_time() + grace_s)
 
                 tasks.start_soon(until_lost, self._pump.write, DRAIN_S)
                 tasks.start_soon(until_lost, self._pump.read, 0)
                 tasks.start_soon(until_lost, self._give_up, 0)
+                tasks.start_soon(until_lost, self._tire, SPENT_S)
                 if self._hotplug is not None:
                     tasks.start_soon(until_lost, self._listen, VANISHED_S)
         finally:
@@ -124,6 +135,10 @@ class Cable:
     async def _give_up(self, link: Link) -> None:
         """When somebody else wants the port."""
         raise LinkLost(f"{self._opener.name}: {await self._lending.wanted()}")
+
+    async def _tire(self, link: Link) -> None:
+        """When the core has given it up."""
+        raise LinkLost(f"{self._opener.name}: {await self._delivery.link_spent()}")
 
     async def _listen(self, link: Link) -> None:
         """For the end of the port, where somebody tells of it."""

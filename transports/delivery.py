@@ -24,6 +24,7 @@ from transports.protocol import (
     Inventoried,
     Joined,
     Left,
+    LinkSpent,
     Listed,
     Output,
     Problem,
@@ -69,6 +70,8 @@ class Delivery:
         self._handled = Bell()
         self._is_handling = False
         """The sink is being told something, or about to be: what comes now waits its turn."""
+        self._spent = Bell()
+        self._why_spent = ""
         self._is_unsettled = False
         """The sink wants to settle what was stored last."""
 
@@ -88,7 +91,14 @@ class Delivery:
 
     def link_changed(self, error: LinkError | None) -> None:
         self._link_error = error
+        self._why_spent = ""
         self._wake()
+
+    async def link_spent(self) -> str:
+        """Return why, when the core gives up the link that is open."""
+        while not self._why_spent:
+            await self._spent.wait()
+        return self._why_spent
 
     # -- what comes
 
@@ -114,13 +124,20 @@ class Delivery:
         events = self._protocol.events()
         for number, event in enumerate(events):
             if self._is_handling or not isinstance(event, Output):
-                self._unhandled += events[number:]
-                self._wake()
+                self._queue(events[number:])
                 return
             for ordered in self._listed_first.order_output(event):
                 self._store(ordered, now)
         if not self._is_handling:
             self._unhandled_bytes = 0
+
+    def _queue(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, LinkSpent):  # at once: it is for this link, and the sink may be busy
+                self._why_spent = event.why
+                self._spent.ring()
+        self._unhandled += events
+        self._wake()
 
     def _store(self, output: Output, now: float) -> None:
         if self._sink.store(self._device, output):
@@ -176,6 +193,8 @@ class Delivery:
             case Listed():
                 self._is_ready = True
                 await self._sink.happened(self._device, event)
+            case LinkSpent():
+                pass  # the cable knows
             case Problem() if self._line.knows_better(event):
                 pass
             case Inventoried() | Reported() | WorkloadChanged() | Text() | Away() | Returned() | Problem():

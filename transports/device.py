@@ -19,7 +19,7 @@ from transports.answers import Answers
 from transports.cable import Cable
 from transports.conversing import ConversingProtocol
 from transports.delivery import Delivery
-from transports.errors import DeviceError, LinkError, LinkNotFound, SessionLost
+from transports.errors import DeviceError, LinkError, LinkNotFound, LinkTimeout, SessionLost
 from transports.lending import Lending
 from transports.line_watch import LineWatch
 from transports.link import Command, CommandLink, LendableOpener, LineErrors, LinkOpener, ResettableLink, TerminalSize
@@ -67,6 +67,7 @@ class Device:
         self.name = name
         self._opener = opener
         self._protocol = protocol
+        self._open_deadline_s = open_deadline_s
         self._request_deadline_s = request_deadline_s
         self._watchers = 0
         self._answers = Answers()
@@ -112,7 +113,12 @@ class Device:
         if not isinstance(self._opener, LendableOpener):
             raise LinkError(f"{self._opener.name}: this kind of link has no port that another program could use")
         async with self._lending.lent(borrower):
-            yield await self._opener.address()
+            yield await self._address(self._opener)
+
+    async def _address(self, opener: LendableOpener) -> str:
+        with anyio.move_on_after(self._open_deadline_s):
+            return await opener.address()
+        raise LinkTimeout(f"{self._opener.name}: its address was not known within {self._open_deadline_s:g} s")
 
     @contextmanager
     def watched(self) -> Iterator[None]:

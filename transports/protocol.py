@@ -319,6 +319,13 @@ class Problem:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class LinkSpent:
+    """Nothing good comes of this link any more: it is given up, whatever the far end does, and another one opened."""
+
+    why: str
+
+
 GARBAGE: Final = "GarbageReceived"
 """Reason of a Problem: much cannot be decoded, and nobody knows why."""
 ANOTHER_DEVICE: Final = "AnotherDevice"
@@ -330,7 +337,20 @@ OUTPUT_HELD: Final = "OutputHeld"
 
 
 Event = (
-    Joined | Listed | Inventoried | Reported | Output | WorkloadChanged | Text | Away | Returned | Left | Answered | RequestLost | Problem
+    Joined
+    | Listed
+    | Inventoried
+    | Reported
+    | Output
+    | WorkloadChanged
+    | Text
+    | Away
+    | Returned
+    | Left
+    | Answered
+    | RequestLost
+    | Problem
+    | LinkSpent
 )
 
 

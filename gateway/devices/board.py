@@ -47,6 +47,10 @@ RESTART_S: Final = 10.0
 BLINK_S: Final = 4.0
 """For so long nothing is told of it: most are back by then. A cable that was pulled must be told within 5 s."""
 CDC_ACM: Final = "cdc_acm"
+MAX_EXCUSED_S: Final = 24 * 3600.0
+"""A device may say that it is away for any time; a session waits no longer for one either."""
+EXCUSED_EXTRA_S: Final = 2.0
+"""The announced time is over then (SPEC.md 5.15)."""
 _LOOPS: Final = "it restarts, or its connection is lost, again and again; look at its power, its cable and its own log"
 
 
@@ -107,6 +111,8 @@ class Board:
     """Loop time at which the session was lost; None while there is one or before the first."""
     is_away_by_itself: bool = False
     """It said AWAY: asleep or busy, no fault."""
+    excused_until: float = 0.0
+    """Loop time until which that excuses the loss of its session, too."""
     stranger: str = ""
     """Why the board that answers now gets no session."""
     swapped_boot: int = 0
@@ -127,6 +133,11 @@ class Board:
     """Set and renewed at every change; waiters take it before they look."""
     _seen: DeviceView | None = None
     """What allocation was shown last."""
+
+    def goes_away(self, now: float, duration_s: float) -> None:
+        """It said that it will be silent for so long."""
+        self.is_away_by_itself = True
+        self.excused_until = now + min(duration_s, MAX_EXCUSED_S) + EXCUSED_EXTRA_S
 
     def touch(self) -> None:
         self.changed.set()
@@ -215,7 +226,7 @@ class Board:
         """It cannot take workloads, and not because of a moment: a replug and a restart are told by its pods, not by the Node."""
         if self.is_given_up or self.is_dirty or self.steadiness.is_looping:
             return True
-        if self.is_ready or self.is_away_by_itself:
+        if self.is_ready or (self.is_away_by_itself and now < self.excused_until):
             return False
         return self.away_since is None or now - self.away_since >= MOMENT_S
 

@@ -144,7 +144,7 @@ class DeviceEvents:
             case Left():
                 self._left(board, event.why)
             case Away():
-                board.is_away_by_itself = True
+                board.goes_away(self._loop_time(), event.duration_ms / 1000)
             case Returned():
                 board.is_away_by_itself = False
             case Text():

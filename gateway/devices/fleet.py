@@ -128,8 +128,8 @@ class Fleet:
     def allocatable_changes_at(self) -> float | None:
         """Loop time at which a device that is away becomes a problem or its grace ends, if none comes back before."""
         now = self._loop_time()
-        away = [(board.away_since, board.grace_s) for board in self.boards.values() if board.away_since is not None]
-        ends = [since + wait_s for since, grace_s in away for wait_s in (MOMENT_S, grace_s)]
+        away = [(board.away_since, board) for board in self.boards.values() if board.away_since is not None]
+        ends = [end for since, board in away for end in (since + MOMENT_S, since + board.grace_s, board.excused_until)]
         return min((end for end in ends if end > now), default=None)
 
     async def free_addresses(self) -> Mapping[str, Address]:

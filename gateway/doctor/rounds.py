@@ -53,6 +53,10 @@ class Rounds:
         except (TimeoutError, OSError) as error:
             _logger.warning("this machine could not be looked at", extra={"why": str(error) or f"not within {LOOK_DEADLINE_S:g} s"})
             return
+        except Exception:
+            # Machines differ in more ways than anybody has seen, and a look at one is worth no session of a device.
+            _logger.exception("this machine could not be looked at")
+            return
         # Who was lent a port meanwhile has it open rightly.
         self._take([one for one in found if one.subject in free or one.subject not in ports])
 

@@ -183,7 +183,9 @@ class KubeApi:
             "timeoutSeconds": str(random.randint(*WATCH_TIMEOUT_S)),
         }
         with self._counted("WATCH") as answered, _foreign_errors():
-            response = await self._call(self._watches, "GET", path, query, None, None, _timeout(None, WATCH_SILENCE_S))
+            # The server answers a watch before it has anything to tell; behind a proxy a dead one may take it and say nothing.
+            async with asyncio.timeout(REQUEST_TIMEOUT_S):
+                response = await self._call(self._watches, "GET", path, query, None, None, _timeout(None, WATCH_SILENCE_S))
             answered(response.status)
         try:
             if response.status >= 400:
@@ -348,6 +350,7 @@ def _open_clients(kubeconfig: str | None, user_agent: str) -> tuple[ApiClient, A
     configuration = Configuration()
     try:
         load(configuration)
+        _trim_token(configuration)
         clients = ApiClient(configuration=configuration), ApiClient(configuration=copy.copy(configuration))
     except Exception as error:  # the loader has no error tree: a wrong file ends in KeyError, TypeError, YAMLError, SSLError ...
         raise ConfigError([(where, f"cannot be used: {_in_one_line(error)}")]) from error
@@ -356,6 +359,17 @@ def _open_clients(kubeconfig: str | None, user_agent: str) -> tuple[ApiClient, A
     for client in clients:
         client.user_agent = user_agent
     return clients
+
+
+def _trim_token(configuration: Any) -> None:
+    """A file that holds a token mostly ends its line, and client-go trims it, too. Raises ValueError for one that no header can carry."""
+    token = configuration.api_key.get("BearerToken")
+    if token is None:
+        return
+    token = token.strip()
+    if not token.isprintable():
+        raise ValueError("its token is more than a line of text")
+    configuration.api_key["BearerToken"] = token
 
 
 def _remove_copies() -> None:

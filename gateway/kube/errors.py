@@ -93,7 +93,11 @@ _BY_STATUS: Final[dict[int, type[KubeApiError]]] = {
 
 def error_from_answer(status: int, headers: Mapping[str, str], body: bytes) -> KubeApiError:
     """The error for an HTTP answer of 400 and above. body may be a Status object or anything a broken proxy sends."""
-    return error_from_status(_parse(status, body), retry_after=headers.get("Retry-After"))
+    answer = _parse(status, body)
+    if status == 404 and "kind" not in answer:
+        # A proxy says it while the API server starts or is replaced. A pod that is not found is stopped, and its log deleted.
+        return Unavailable(f"404 that is not of the API server: {answer['message']}", status=status)
+    return error_from_status(answer, retry_after=headers.get("Retry-After"))
 
 
 def error_from_status(answer: Mapping[str, Any], retry_after: str | None = None) -> KubeApiError:

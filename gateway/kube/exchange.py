@@ -74,7 +74,7 @@ class Exchange:
         lines += [f"{name}: {value}" for name, value in headers.items()]
         lines.append(f"Content-Length: {body_bytes}")
         if not all(map(str.isprintable, lines)):
-            raise ValueError("a header of a request to the API server has control characters")  # a token with a line end, say
+            raise ValueError("a header of a request to the API server has control characters")
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 

@@ -1,22 +1,27 @@
 """Keeps a Store like the server's: list, then watch from there, for ever.
 
-A watch that ends goes on at the last version it saw; 410 Gone lists again; everything else waits with a growing, jittered delay. No
-decision is made here about what the changes mean.
+A watch that ends goes on at the last version it saw; 410 Gone lists again; everything else waits with a growing, jittered delay, and so
+does a watch that ends at once with nothing in it. No decision is made here about what the changes mean.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 import anyio
 
 from gateway.kube.api import KubeApi
 from gateway.kube.backoff import Backoff
-from gateway.kube.errors import Gone, KubeApiError, TooManyRequests
+from gateway.kube.errors import Gone, KubeApiError, TooManyRequests, Unavailable
 from gateway.kube.store import Change, Store, version_of
 
 _logger = logging.getLogger(__name__)
+
+SHORT_WATCH_S: Final = 1.0
+"""client-go's bound, too: a server that is ending, or a proxy, may close each watch that it has just accepted."""
 
 
 class Reflector:
@@ -51,6 +56,7 @@ class Reflector:
             except Gone:
                 _logger.info("watch is too old, listing again", extra={"path": self._path})
                 self._version = None
+                await anyio.sleep(self._backoff.next_s())
             except KubeApiError as error:
                 await self._wait(error)
 
@@ -60,15 +66,25 @@ class Reflector:
             changes, again = self._store.replace(listing.items)
             self._tell(changes)
             if not again:
-                self._worked()
                 return listing.resource_version
 
     async def _watch(self, version: str) -> None:
-        async with self._api.watch(self._path, version, self._params) as events:
-            self._worked()
-            async for event in events:
-                self._tell(self._store.apply(event))
-                self._version = version_of(event.object) or self._version
+        """Raises Unavailable for one that ended at once and brought nothing."""
+        opened_at, is_good = math.inf, False
+        try:
+            async with self._api.watch(self._path, version, self._params) as events:
+                opened_at = anyio.current_time()
+                async for event in events:
+                    is_good = True
+                    self._worked()
+                    self._tell(self._store.apply(event))
+                    self._version = version_of(event.object) or self._version
+        finally:
+            if anyio.current_time() - opened_at >= SHORT_WATCH_S:
+                is_good = True
+                self._worked()
+        if not is_good:
+            raise Unavailable("watches end as soon as they begin")
 
     def _tell(self, changes: Sequence[Change]) -> None:
         if changes:

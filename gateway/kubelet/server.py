@@ -146,6 +146,8 @@ class HttpServer:
         except (*_GONE, anyio.BusyResourceError):
             # Busy: a TLS key update of the client met our own write; such a client is not worth a lock around every write.
             _logger.debug("a client left in the middle of an exchange")
+        except Exception:
+            _logger.exception("a connection failed")  # as in _answer: whatever it is, it is not worth the sessions of all devices
         finally:
             await anyio.aclose_forcefully(stream)
 

@@ -91,12 +91,15 @@ class ServingTls:
         context.num_tickets = 0
         context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
         context.set_alpn_protocols(["http/1.1"])
-        _refuse_shared_key(self.key_file)
         try:
+            _refuse_shared_key(self.key_file)
             context.load_cert_chain(self.cert_file, self.key_file, password=lambda: _no_password(self.key_file))
         except ssl.SSLError as error:
             reason = "do not belong together" if error.reason == "KEY_VALUES_MISMATCH" else "are not a PEM certificate and its key"
             raise ConfigError([("server.certFile", f"{self.cert_file} and {self.key_file} {reason}")]) from error
+        except OSError as error:  # OpenSSL does not say which of the two
+            files = f"{self.cert_file} or {self.key_file}"
+            raise ConfigError([("server.certFile", f"{files} cannot be read by the gateway's user: {error.strerror}")]) from error
         if self.client_ca is not None:
             _trust_clients(context, self.client_ca)
         return context

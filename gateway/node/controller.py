@@ -98,12 +98,12 @@ class NodeController:
             return await self._create(facts)
         if not self._registered.is_set():
             self._adopted(node, facts)
-        metadata = metadata_patch(node, facts)
-        if metadata is not None:
-            await self._objects.patch(metadata, "")
         status = status_patch(node, facts, self._now())
         if status is not None:
             await self._objects.patch(status, "status")
+        metadata = metadata_patch(node, facts)
+        if metadata is not None:  # last: a label that a node may not set is refused for ever
+            await self._objects.patch(metadata, "")
         newest = self._objects.get()
         return RECHECK_S if newest is None else max(RECHECK_S, heartbeat_due_s(newest, facts, self._now()))
 

@@ -82,6 +82,8 @@ def parse(text: bytes) -> list[Any]:
         raise BrokenManifest(f"is nested deeper than {MAX_DEPTH}") from error
     except ValueError as error:  # the constructors of numbers and binaries
         raise BrokenManifest(str(error)) from error
+    except (LookupError, AttributeError, TypeError) as error:  # the same, which look only at what they like
+        raise BrokenManifest("holds a value that is not what its tag says") from error
     return [_Plain().copy(document) for document in documents]
 
 
@@ -102,7 +104,9 @@ class _Plain:
                 return {self._key(key): self.copy(item, depth + 1) for key, item in value.items()}
             case list():
                 return [self.copy(item, depth + 1) for item in value]
-            case None | bool() | int() | float() | str():
+            case str():
+                return _encodable(value)
+            case None | bool() | int() | float():
                 return value
         raise BrokenManifest(f"holds a value that JSON has not: {type(value).__name__}")
 
@@ -110,7 +114,16 @@ class _Plain:
     def _key(key: Any) -> str:
         if not isinstance(key, str):
             raise BrokenManifest(f"the key {json.dumps(key, default=str)} must be a string; put it in quotes")
-        return key
+        return _encodable(key)
+
+
+def _encodable(text: str) -> str:
+    """JSON's escapes can write half of a character, which nothing could send to a device or to a client."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BrokenManifest("holds text that is not Unicode") from error
+    return text
 
 
 class Folder:
@@ -166,20 +179,15 @@ def _read(entry: Path, signature: Signature) -> bytes:
 class _Files:
     """What every file described when it was last understood, and what was said about it."""
 
-    node_name: str
     described: dict[str, Described] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
 
-    def take(self, seen: Seen) -> list[str]:
-        """Take a look in; the problems that are new."""
+    def take(self, seen: Seen, read: Mapping[str, Described]) -> list[str]:
+        """Take a look in, with what it has read; the problems that are new."""
         problems = [f"{name}: {reason}; what it described goes on" for name, reason in seen.unreadable.items()]
         for name in [name for name in self.described if name not in seen.signatures and name not in seen.unreadable]:
             del self.described[name]
-        for name, text in seen.texts.items():
-            try:
-                self.described[name] = describe(name, parse(text), self.node_name)
-            except BrokenManifest as error:
-                self.described[name] = Described(problems=[f"{error}; the file is skipped"])
+        self.described.update(read)
         for name, described in self.described.items():
             problems.extend(f"{name}: {problem}" for problem in described.problems)
         _, conflicts = merge(self.described)
@@ -189,6 +197,13 @@ class _Files:
         return new
 
 
+def _described(name: str, text: bytes, node_name: str) -> Described:
+    try:
+        return describe(name, parse(text), node_name)
+    except BrokenManifest as error:
+        return Described(problems=[f"{error}; the file is skipped"])
+
+
 class ManifestDirectory:
     """Implements gateway.pods.seams.PodSource. run() keeps it up to date; statuses come back by set_status and finish."""
 
@@ -196,8 +211,9 @@ class ManifestDirectory:
         self._path = path
         self._look_s = look_s
         self._wall = wall
+        self._node_name = node_name
         self._folder = Folder(path)
-        self._files = _Files(node_name)
+        self._files = _Files()
         self._static = StaticPods()
         self._described = Described()
         self._subscribers: list[Callable[[PodUid], None]] = []
@@ -213,7 +229,7 @@ class ManifestDirectory:
     async def look(self) -> None:
         """Look at the folder once and tell the subscribers what changed."""
         try:
-            seen = await anyio.to_thread.run_sync(self._folder.look, abandon_on_cancel=True)
+            seen, read = await anyio.to_thread.run_sync(self._read, abandon_on_cancel=True)
         except OSError as error:
             problem = error.strerror or str(error)
             if problem != self._folder_problem:
@@ -221,11 +237,16 @@ class ManifestDirectory:
             self._folder_problem = problem
             return
         self._folder_problem = ""
-        self._take(seen)
+        self._take(seen, read)
         self._synced = True
 
-    def _take(self, seen: Seen) -> None:
-        for problem in self._files.take(seen):
+    def _read(self) -> tuple[Seen, Mapping[str, Described]]:
+        """In a thread: YAML of a megabyte takes seconds. Raises OSError."""
+        seen = self._folder.look()
+        return seen, {name: _described(name, text, self._node_name) for name, text in seen.texts.items()}
+
+    def _take(self, seen: Seen, read: Mapping[str, Described]) -> None:
+        for problem in self._files.take(seen, read):
             _logger.error("manifest problem", extra={"path": str(self._path), "why": problem})
         before, (self._described, _) = self._described, merge(self._files.described)
         changed = self._static.want(self._described.pods, self._wall())

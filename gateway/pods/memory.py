@@ -68,6 +68,8 @@ class PodMemory:
     first_seen: float
     is_known: bool = False
     """What is told once about a pod was told."""
+    is_of_before: bool | None = None
+    """Its startTime was there already when it was first seen; None before that."""
     grace_s: float = DEFAULT_GRACE_S
     """Of the pod as it was last seen, for when it is gone."""
     streaks: dict[str, Streak] = field(default_factory=dict)
@@ -102,6 +104,8 @@ class PodMemory:
     def look(self, pod: PodView, attempts: Mapping[str, Sequence[Attempt]], observed: PodObservation, now: float, now_wall: float) -> None:
         """Take note of what is seen now. Call before plan and status."""
         self.grace_s = pod.grace_s
+        if self.is_of_before is None:
+            self.is_of_before = pod.start_time is not None
         for name, history in attempts.items():
             self._compare_image(pod, name, history[-1])
             ended = [attempt for attempt in history if attempt.state is AttemptState.EXITED]
@@ -128,11 +132,12 @@ class PodMemory:
             self.replaced[name] = last.gen
 
     def _check_deadline(self, pod: PodView, attempts: Mapping[str, Sequence[Attempt]], now: float, now_wall: float) -> None:
-        """activeDeadlineSeconds count from the pod's startTime."""
+        """activeDeadlineSeconds count from the pod's startTime. One of this life is our own, and the clock may have jumped since."""
         self.deadline_at = None
         if pod.active_deadline_s is None or self.failure or pod.is_terminal or pod.is_deleting or is_finished(pod, attempts, self.replaced):
             return
-        self.deadline_at = min(self.first_seen, now - _age_s(pod.start_time, now_wall)) + pod.active_deadline_s
+        age_s = _age_s(pod.start_time, now_wall) if self.is_of_before else 0.0
+        self.deadline_at = min(self.first_seen, now - age_s) + pod.active_deadline_s
         if now >= self.deadline_at:
             # The kubelet's words: pkg/kubelet/active_deadline.go
             self.failure = Failure("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")

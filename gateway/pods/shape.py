@@ -85,6 +85,7 @@ _ENV: Final = Fields(
     },
     ("name",),
 )
+_RESOURCES: Final = Fields({"requests": MapOf(Quantity()), "limits": MapOf(Quantity())})
 _CONTAINER: Final = Fields(
     {
         "name": Text(LABEL),
@@ -93,8 +94,8 @@ _CONTAINER: Final = Fields(
         "args": ListOf(Text()),
         "env": ListOf(_ENV),
         "envFrom": ListOf(Fields({"prefix": Text(), "configMapRef": _REFERENCE, "secretRef": _REFERENCE})),
-        "resources": Fields({"requests": MapOf(Quantity()), "limits": MapOf(Quantity())}),
-        "volumeMounts": ListOf(_ANY_OBJECT),
+        "resources": _RESOURCES,
+        "volumeMounts": ListOf(Fields({"name": Text(), "mountPath": Text()})),
         "tty": Flag(),
         "stdin": Flag(),
     },
@@ -117,7 +118,9 @@ POD: Final = Fields(
                 "os": Fields({"name": Text()}),
                 "readinessGates": ListOf(Fields({"conditionType": Text()}, ("conditionType",))),
                 "serviceAccountName": Text(),
-                "volumes": ListOf(Fields({"name": Text(LABEL)}, ("name",))),
+                "volumes": ListOf(Fields({"name": Text(LABEL), "projected": Fields({"sources": ListOf(_ANY_OBJECT)})}, ("name",))),
+                "resources": _RESOURCES,
+                "overhead": MapOf(Quantity()),
             },
             ("containers",),
         ),

@@ -7,7 +7,6 @@ grace and through the same plan as in a cluster, and the new one appears when th
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import uuid
 from collections.abc import Mapping, Sequence
@@ -97,7 +96,10 @@ class _Reading:
                 check_shape(document, SECRET)
                 self._add(self.secrets, document, _secret_data(document))
             case "List":
-                for item in document.get("items") or ():
+                items = document.get("items") or []
+                if not isinstance(items, list):
+                    raise ShapeError("items", "must be a list")
+                for item in items:
                     self.read(item)
             case None:
                 raise ShapeError("kind", "is required; it may be Pod, ConfigMap, Secret or List")
@@ -129,7 +131,7 @@ def _secret_data(document: JsonObject) -> dict[str, bytes]:
     for key, value in (document.get("data") or {}).items():
         try:
             data[key] = base64.b64decode("".join(value.split()), validate=True)
-        except binascii.Error as error:
+        except ValueError as error:  # of base64, or of what is not even ASCII
             raise ShapeError(f"data.{key}", "is not base64; plain text belongs into stringData") from error
     return data | {key: value.encode() for key, value in (document.get("stringData") or {}).items()}
 

@@ -518,6 +518,31 @@ async def test_a_jump_of_the_wall_clock_moves_no_back_off() -> None:
         assert lab.devices.state(uid)[0] == 3
 
 
+async def test_a_jump_of_the_wall_clock_ends_no_pod_before_its_deadline() -> None:
+    """A Raspberry Pi begins in the past, and then NTP arrives."""
+    lab = Lab()
+    async with lab.running():
+        uid = await lab.create(pod(activeDeadlineSeconds=60))
+        lab.clock.wall_offset += 3 * 3600
+        lab.devices.changed(uid)
+        await lab.clock.turn(50)
+        assert lab.api.phase(uid) == "Running"
+        await lab.clock.turn(11)
+        assert lab.devices.state(uid)[1] == AttemptState.STOPPING.value
+
+
+async def test_a_deadline_goes_on_over_a_restart_of_the_gateway() -> None:
+    lab = Lab()
+    async with lab.running():
+        uid = await lab.create(pod(activeDeadlineSeconds=60))
+        await lab.clock.turn(40)
+    async with lab.running():
+        await lab.clock.turn(19)
+        assert lab.api.phase(uid) == "Running"
+        await lab.clock.turn(2)
+        assert lab.devices.state(uid)[1] == AttemptState.STOPPING.value
+
+
 async def test_fields_nobody_here_knows_are_told_once() -> None:
     lab = Lab()
     async with lab.running():

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.config import parse
 from gateway.devices.port_addresses import Address
-from gateway.doctor import rounds
+from gateway.doctor import examination, rounds
 from gateway.doctor.finding import Finding
 from gateway.doctor.told import ASK_THERE, told
 
@@ -68,6 +68,23 @@ async def test_a_look_that_fails_or_hangs_is_said_and_changes_nothing(
     with caplog.at_level("WARNING"), anyio.fail_after(5):
         await looking.look()
     assert [(record.getMessage(), record.__dict__["why"]) for record in caplog.records] == [("this machine could not be looked at", why)]
+    assert looking.found is None
+
+
+async def test_a_machine_that_is_like_no_other_does_not_end_the_gateway(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def strange(*_: object, **__: object) -> list[Finding]:
+        raise ValueError("a file of /sys that nobody has seen before")
+
+    async def addresses() -> Mapping[str, Address]:
+        return {}
+
+    monkeypatch.setattr(examination, "examine", strange)
+    looking = rounds.Rounds(parse(CONFIGURATION), addresses)
+    with anyio.fail_after(5):
+        await looking.look()
+    assert "nobody has seen before" in caplog.text
     assert looking.found is None
 
 

@@ -114,8 +114,8 @@ async def test_a_server_may_have_a_path_and_a_name_any_character(tmp_path: Path)
     assert server.asked[0].headers["host"] == server.url.removeprefix("http://")
 
 
-async def test_a_token_adds_no_header(tmp_path: Path) -> None:
-    async with await KubeApi.connect(str(kubeconfig(tmp_path, "http://127.0.0.1:1", token="t0k\r\nX: y"))) as api:
+async def test_a_header_adds_no_other(tmp_path: Path) -> None:
+    async with await KubeApi.connect(str(kubeconfig(tmp_path, "http://127.0.0.1:1")), user_agent="wirelet\r\nX: y") as api:
         with pytest.raises((ValueError, Unavailable)) as caught:
             await api.create("/x", {})
     assert isinstance(caught.value, ValueError)

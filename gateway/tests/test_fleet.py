@@ -215,3 +215,11 @@ def test_a_board_whose_lines_reset_it_needs_no_hook(tmp_path: Path, settings: st
     hook = made.fleet.boards["sim-1"].hooks.get(Rung.RESET)
     assert hook is None if reset is None else isinstance(hook, reset)
     made.close()
+
+
+async def test_the_node_is_looked_at_again_when_a_board_should_be_back_from_its_sleep(tmp_path: Path) -> None:
+    made = Bench(tmp_path, parse(CONFIGURATION))
+    board, now = made.fleet.boards["sim-1"], anyio.current_time()
+    board.away_since, board.is_away_by_itself, board.excused_until = now - 1000, True, now + 60
+    assert made.fleet.allocatable_changes_at() == now + 60
+    made.close()

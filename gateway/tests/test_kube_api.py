@@ -12,6 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import SocketAttribute
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -143,6 +144,23 @@ async def test_a_token_is_sent(tmp_path: Path) -> None:
     assert server.asked[0].headers["authorization"] == "Bearer t0k"
 
 
+async def test_a_token_may_stand_in_a_file_that_ends_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("t0k\n")
+    config = {"tokenFile": str(file)}
+    async with kube_server(tmp_path) as (server, _), await KubeApi.connect(str(kubeconfig(tmp_path, server.url, **config))) as api:
+        server.will("GET", POD, Answer())
+        server.will("POST", POD, Answer())
+        await api.get(POD)
+        await api.create(POD, {})
+    assert {asked.headers["authorization"] for asked in server.asked} == {"Bearer t0k"}
+
+
+async def test_a_token_that_no_request_could_carry_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^cluster\.kubeconfig: cannot be used: its token "):
+        await KubeApi.connect(str(kubeconfig(tmp_path, "http://127.0.0.1:1", token="one\ntwo")))
+
+
 async def test_a_long_list_comes_in_pages(tmp_path: Path) -> None:
     pages = [
         Answer(200, {"metadata": {"continue": "next page", "resourceVersion": "7"}, "items": [{"n": 1}]}),
@@ -178,6 +196,16 @@ async def test_a_server_that_does_not_answer_is_unavailable(tmp_path: Path, monk
         server.will("GET", POD, WatchAnswer([b"{"], ends=anyio.Event()))
         with anyio.fail_after(5), pytest.raises(Unavailable, match="did not answer in time"):
             await api.get(POD)
+
+
+async def test_a_watch_that_is_not_answered_is_unavailable_as_soon_as_a_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.kube.api.REQUEST_TIMEOUT_S", 0.2)
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as silent:
+        url = f"http://127.0.0.1:{silent.extra(SocketAttribute.local_port)}"
+        async with await KubeApi.connect(str(kubeconfig(tmp_path, url))) as api:
+            with anyio.fail_after(5), pytest.raises(Unavailable, match="did not answer in time"):
+                async with api.watch("/api/v1/pods", "7"):
+                    pass
 
 
 async def test_a_watch_that_says_nothing_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,6 +133,17 @@ async def test_what_the_watch_told_while_a_write_failed_is_looked_at(tmp_path: P
         assert it.told == ["u"]
 
 
+@pytest.mark.parametrize("body", [b"404 page not found\n", b"<html>", b"{}"])
+async def test_a_404_that_is_not_of_the_api_server_says_nothing_about_the_pod(tmp_path: Path, body: bytes) -> None:
+    async with followed(tmp_path, Answer(404, body), WatchAnswer([], ends=anyio.Event())) as it:
+        it.server.will("DELETE", POD, Answer(404, body))
+        with pytest.raises(SourceUnavailable):
+            await it.sink.write_status(pod(5), WANTED)
+        with pytest.raises(SourceUnavailable):
+            await it.sink.finish(pod(5))
+        assert it.source.get(PodUid("u")) is not None
+
+
 async def test_a_pod_that_is_asked_to_go_is_looked_at_when_it_is_gone_and_not_when_its_grace_is(tmp_path: Path) -> None:
     is_asked, is_seen = anyio.Event(), anyio.Event()
     going = pod(6, metadata={**DELETED, "deletionGracePeriodSeconds": 0})

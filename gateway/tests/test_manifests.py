@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.from_thread
 import pytest
 
 from gateway.pods import manifests
@@ -233,6 +235,12 @@ async def test_an_editor_that_saves_in_two_steps_disturbs_nothing(desk: Desk) ->
         ("kind: Pod\nmetadata:\n\tname: x\n", "line 3: there is a tab; indent with spaces"),
         ("a: &a [1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n" * 1, "is required"),
         ("[" * 5000, "is nested deeper than 60"),
+        ("{kind: List, items: 5}", "List without a name is skipped: items: must be a list"),
+        ("a: !!bool maybe", "holds a value that is not what its tag says"),
+        ("a: !!timestamp soon", "holds a value that is not what its tag says"),
+        ("a: !!int ''", "holds a value that is not what its tag says"),
+        ("{kind: Secret, metadata: {name: s}, data: {k: s3cr3tü}}", "Secret s is skipped: data.k: is not base64"),
+        ('{kind: Secret, metadata: {name: s}, stringData: {k: "s3cr3t\\ud800"}}', "holds text that is not Unicode"),
         ("\x00", "is not YAML"),
         (HELLO.replace("{name: hello}", "{name: hello}\nspec2: &b " + "[" * 50 + "]" * 50), None),
         (HELLO.replace("spec:", "spec:\n  nodeName: elsewhere"), "the pod is for node elsewhere; this is desk"),
@@ -256,6 +264,23 @@ async def test_a_broken_manifest_is_one_clear_line_and_disturbs_no_other(
     assert words in told[0]
     assert "\n" not in told[0]
     assert "s3cr3t" not in told[0]
+
+
+async def test_the_loop_goes_on_while_a_long_manifest_is_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    has_begun, has_gone_on = anyio.Event(), threading.Event()
+
+    def long(text: bytes) -> list[Any]:
+        anyio.from_thread.run_sync(has_begun.set)
+        assert has_gone_on.wait(5)
+        return parse(text)
+
+    monkeypatch.setattr(manifests, "parse", long)
+    desk.write("hello.yaml", HELLO)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(desk.source.look)
+        await has_begun.wait()
+        has_gone_on.set()
+    assert desk.pod()
 
 
 def test_an_alias_bomb_is_refused_before_it_unfolds() -> None:
@@ -333,6 +358,10 @@ def pod_with(**container: Any) -> JsonObject:
     return {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "main", "image": "hello", **container}]}}
 
 
+def spec_with(**fields: Any) -> JsonObject:
+    return {"metadata": {"name": "p"}, "spec": {**pod_with()["spec"], **fields}}
+
+
 @pytest.mark.parametrize(
     ("pod", "words"),
     [
@@ -356,6 +385,11 @@ def pod_with(**container: Any) -> JsonObject:
             "must be a whole number of at least 0, not the number -1",
         ),
         ({"metadata": {"name": "p"}, "spec": {"containers": pod_with()["spec"]["containers"] * 2}}, "there is another container main"),
+        (pod_with(volumeMounts=[{"name": []}]), r"spec.containers\[0\].volumeMounts\[0\].name: must be a string, not a list of 0"),
+        (spec_with(resources=[1]), "spec.resources: must be a mapping, not a list of 1"),
+        (spec_with(overhead="1"), 'spec.overhead: must be a mapping, not "1"'),
+        (spec_with(volumes=[{"name": "v", "projected": 1}]), r"spec.volumes\[0\].projected: must be a mapping, not the number 1"),
+        (spec_with(volumes=[{"name": "v", "projected": {"sources": [1]}}]), r"spec.volumes\[0\].projected.sources\[0\]: must be a mapping"),
     ],
 )
 def test_a_pod_of_the_wrong_shape_is_told_with_the_path(pod: JsonObject, words: str) -> None:

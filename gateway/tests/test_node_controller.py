@@ -26,6 +26,8 @@ class FakeNode:
     node: JsonObject | None = None
     synced: bool = True
     failures: int = 0
+    forbidden: str = ""
+    """What the server refuses for ever."""
     leases: list[JsonObject | None] = field(default_factory=lambda: [None])
     writes: list[str] = field(default_factory=list)
     subscribers: list[Callable[[], None]] = field(default_factory=list)
@@ -66,6 +68,8 @@ class FakeNode:
 
     async def _request(self, what: str) -> None:
         await anyio.lowlevel.checkpoint()
+        if what == self.forbidden:
+            raise SourceUnavailable("a node may not do this")
         if self.failures:
             self.failures -= 1
             raise SourceUnavailable("the API server is away")
@@ -140,7 +144,7 @@ async def test_a_node_of_a_former_life_is_patched_where_it_differs() -> None:
     lab = Lab(node, replace(FACTS, labels={"room": "b13"}, classes={"esp32": ClassSlots(2, 2)}))
     async with lab.running():
         await lab.settle()
-    assert node.writes == ["patch metadata", "patch status"]
+    assert node.writes == ["patch status", "patch metadata"]
     assert node.node is not None
     assert node.node["status"]["capacity"]["wirelet.dev/esp32"] == "2"
 
@@ -192,6 +196,20 @@ async def test_a_server_that_is_away_is_asked_again_with_growing_delays() -> Non
 async def _run(lab: Lab) -> None:
     with anyio.fail_after(5):
         await lab.controller.run()
+
+
+async def test_a_label_that_a_node_may_not_set_holds_up_no_status(caplog: pytest.LogCaptureFixture) -> None:
+    lab = Lab(registered(), replace(FACTS, labels={"node-role.kubernetes.io/edge": ""}, classes={"esp32": ClassSlots(2, 2)}))
+    lab.node.forbidden = "patch metadata"
+    async with lab.running():
+        await lab.settle()
+        assert lab.node.node is not None
+        assert lab.node.node["status"]["allocatable"]["wirelet.dev/esp32"] == "2"
+        lab.facts = replace(lab.facts, classes={"esp32": ClassSlots(2, 1)})
+        lab.controller.changed()
+        await lab.settle()
+        assert lab.node.node["status"]["allocatable"]["wirelet.dev/esp32"] == "1"
+    assert [record.getMessage() for record in caplog.records].count("cannot write the node: a node may not do this") == 1
 
 
 async def test_the_name_of_another_living_machine_is_refused() -> None:

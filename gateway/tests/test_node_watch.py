@@ -44,7 +44,14 @@ async def test_a_node_that_was_made_again_is_forgotten(tmp_path: Path) -> None:
     assert node.get() is None
 
 
-@pytest.mark.parametrize("answer", [Answer(503), Answer(422, {"kind": "Status", "details": {"causes": [{"field": "status.addresses"}]}})])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(503),
+        Answer(404, b"404 page not found\n"),
+        Answer(422, {"kind": "Status", "details": {"causes": [{"field": "status.addresses"}]}}),
+    ],
+)
 async def test_a_refusal_for_another_reason_changes_nothing(tmp_path: Path, answer: Answer) -> None:
     node = await patch_refused(tmp_path, answer)
     assert node.uid() == "u"

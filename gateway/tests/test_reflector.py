@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -177,10 +178,10 @@ def test_a_pod_is_slim_in_the_store() -> None:
 
 
 @contextlib.asynccontextmanager
-async def reflecting(server: KubeServer, api: KubeApi) -> AsyncIterator[list[str]]:
+async def reflecting(server: KubeServer, api: KubeApi, backoff: Backoff | None = None) -> AsyncIterator[list[str]]:
     """What the reflector told so far; the server's answers are prepared before."""
     changes: list[str] = []
-    backoff = Backoff(first_s=0.0, cap_s=0.0)
+    backoff = backoff or Backoff(first_s=0.0, cap_s=0.0)
     reflector = Reflector(api, PODS, {"fieldSelector": "spec.nodeName=x"}, Store(), lambda some: changes.extend(told(some)), backoff)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(reflector.run)
@@ -231,6 +232,42 @@ async def test_a_version_that_is_too_old_lists_again_and_finds_what_was_missed(t
             watches = await server.until("WATCH", PODS, 2)
     assert changes == ["added a", "added b", "synced", "added c", "deleted a", "synced"]
     assert watches[1].query["resourceVersion"] == "50"
+
+
+@dataclass(slots=True)
+class Noted(Backoff):
+    """The delays that were waited."""
+
+    delays: list[float] = field(default_factory=list)
+
+    def next_s(self) -> float:
+        self.delays.append(Backoff.next_s(self))
+        return self.delays[-1]
+
+
+@pytest.mark.parametrize(
+    "ended", [pytest.param(WatchAnswer([]), id="empty"), pytest.param(Answer(410, {"kind": "Status", "code": 410}), id="gone")]
+)
+async def test_watches_that_end_at_once_are_begun_more_and_more_slowly(tmp_path: Path, ended: Answer | WatchAnswer) -> None:
+    backoff = Noted(first_s=0.001)
+    async with kube_server(tmp_path) as (server, api):
+        server.will("GET", PODS, listing(5))
+        server.will("WATCH", PODS, ended)
+        async with reflecting(server, api, backoff):
+            await server.until("WATCH", PODS, 6)
+            assert len(backoff.delays) >= 5
+            assert backoff.delays[4] > backoff.delays[2] > backoff.delays[0]
+
+
+async def test_a_watch_that_brought_something_is_followed_by_the_next_at_once(tmp_path: Path) -> None:
+    backoff = Noted(first_s=60.0)
+    never = anyio.Event()
+    async with kube_server(tmp_path) as (server, api):
+        server.will("GET", PODS, listing(5))
+        server.will("WATCH", PODS, WatchAnswer.of(("ADDED", obj("a", 6))), WatchAnswer([], ends=never))
+        async with reflecting(server, api, backoff):
+            await server.until("WATCH", PODS, 2)
+    assert backoff.delays == []
 
 
 async def test_a_list_that_is_refused_is_asked_for_again(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -208,6 +209,19 @@ async def test_a_bug_is_a_500_for_one_client_only(path: str, caplog: pytest.LogC
         assert "a request handler failed" in caplog.text
         await other.send(get("/hello"))
         await read_until(other, b"hello")
+
+
+async def test_a_connection_that_fails_in_a_way_nobody_thought_of_ends_alone(
+    stage: Stage, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def no_thread() -> ssl.SSLContext:
+        raise RuntimeError("can't start new thread")
+
+    async with serving(HttpServer(stage, no_thread, ROOMY), await listen_unix(tmp_path / "t")) as path:
+        for _ in range(2):
+            async with await anyio.connect_unix(path) as client:
+                assert await read_to_end(client) == b""
+    assert "can't start new thread" in caplog.text
 
 
 async def test_a_piece_is_sent_as_soon_as_it_is_there(path: str, stage: Stage) -> None:

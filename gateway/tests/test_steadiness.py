@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from gateway.devices.board import MOMENT_S
+from gateway.devices.board import MAX_EXCUSED_S, MOMENT_S
 from gateway.devices.steadiness import LOOP, QUIET_S, WINDOW_S, Steadiness
 from gateway.tests.desk import desk
 from gateway.tests.fake_device import FakeDevice
@@ -99,3 +99,30 @@ async def test_one_restart_and_a_short_absence_are_no_problem_of_the_node(tmp_pa
         device.join()
         await table.handled()
         assert not board.has_problem(anyio.current_time())
+
+
+async def test_a_board_that_does_not_come_back_when_it_said_is_a_problem_of_the_node(tmp_path: Path) -> None:
+    device = FakeDevice("dev")
+    async with desk(tmp_path, device) as table:
+        board = table.boards["dev"]
+        device.join()
+        device.sleep()
+        await table.handled()
+        assert not board.has_problem(anyio.current_time() + 3600)  # its session goes on
+        device.lose()
+        await table.handled()
+        away_at = board.away_since
+        assert away_at is not None
+        assert not board.has_problem(away_at + 59)
+        assert board.has_problem(away_at + 63)
+        device.join()
+        await table.handled()
+        assert not board.has_problem(anyio.current_time())
+
+
+async def test_a_sleep_of_a_hundred_years_excuses_nobody_for_that_long(tmp_path: Path) -> None:
+    device = FakeDevice("dev")
+    async with desk(tmp_path, device) as table:
+        board, now = table.boards["dev"], anyio.current_time()
+        board.goes_away(now, 100 * 365 * 86400.0)
+        assert board.has_problem(now + MAX_EXCUSED_S + 3)

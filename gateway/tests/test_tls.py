@@ -181,6 +181,22 @@ async def serial_number(port: int, authority: Authority) -> int:
     return x509.load_pem_x509_certificate((await to_thread.run_sync(blocking)).encode()).serial_number
 
 
+def unreadable(file: Path) -> None:
+    """It is there, and reading it fails; root, who may run this test, may read every file."""
+    file.unlink()
+    file.mkdir(mode=0o700)
+
+
+async def test_a_renewed_key_that_cannot_be_read_leaves_the_one_in_use(
+    tls: ServingTls, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with https(tls) as port:
+        unreadable(tls.key_file)
+        assert await ask(port, client_context(authority)) == "None"
+        assert await ask(port, client_context(authority)) == "None"
+    assert "keeping the serving certificate in use" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("spoil", "path", "text"),
     [
@@ -190,6 +206,7 @@ async def serial_number(port: int, authority: Authority) -> int:
         (lambda issued, ca: issued.cert.write_text("x"), "server.certFile", "are not a PEM certificate and its key"),
         (lambda issued, ca: ca.write_text("x"), "server.clientCA", "holds no PEM certificate"),
         (lambda issued, ca: ca.unlink(), "server.clientCA", "No such file"),
+        (lambda issued, ca: unreadable(issued.key), "server.certFile", "cannot be read by the gateway's user"),
     ],
 )
 def test_unusable_files_are_named_with_their_key(authority: Authority, spoil: Any, path: str, text: str) -> None:

@@ -10,7 +10,7 @@ import random
 from collections.abc import Sequence
 from typing import Final
 
-from transports.protocol import GARBAGE, Checkpoint, Counters, Event, Problem, Request, RequestId
+from transports.protocol import GARBAGE, Checkpoint, Counters, Event, LinkSpent, Problem, Request, RequestId
 from transports.protocols.exec_command import command_line, quoted
 from transports.protocols.framed import FramedProtocol
 from transports.protocols.problem_filter import ProblemFilter
@@ -77,11 +77,12 @@ class AgentProtocol:
             self._give_up(GARBAGE, f"the target says {told[:80]!r}", now)
 
     def _give_up(self, reason: str, message: str, now: float) -> None:
-        """Whatever is there ends, and with it the link; another one begins anew."""
+        """Whatever is there is asked to end, and another link begins anew."""
         self._answer_by = None
         self._heard, self._out = b"", b"\nexit\n"
         if self._problems.is_news(f"{reason}: {message}", now):
             self._events.append(Problem(reason, message))
+        self._events.append(LinkSpent(message))
 
     # -- DeviceProtocol
 

@@ -29,6 +29,7 @@ from transports.protocol import (
     Item,
     Joined,
     Left,
+    LinkSpent,
     Listed,
     Output,
     Problem,
@@ -206,12 +207,13 @@ class ExecProtocol:
         take(reply, now)
 
     def _give_up(self, why: str) -> None:
-        """The wrapper is asked to end, with that the link does, and another connection begins anew."""
+        """The wrapper is asked to end, and another connection begins anew."""
         self._leave(why)
         self._has_given_up = True
         self._replies = ReplyReader("")
         self._questions.clear()
         self._out.append(b"exit\n")
+        self._events.append(LinkSpent(why))
         self._answer_by = self._stranger_at = None
 
     def _leave(self, why: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from transports.agent import wirelet_agent as agent
 from transports.driver import BadOption, DeviceFacts, SessionFacts, SizeBytes
 from transports.errors import SessionLost
-from transports.protocol import GARBAGE, Event, Joined, Left, Listed, Problem, RemoveWorkload, RequestLost, StartWorkload
+from transports.protocol import GARBAGE, Event, Joined, Left, LinkSpent, Listed, Problem, RemoveWorkload, RequestLost, StartWorkload
 from transports.protocols.agent_driver import AgentDriver, AgentOptions
 from transports.protocols.agent_protocol import BOOT_DEADLINE_S, MAX_NOISE_BYTES, TARGET_PROBLEM, AgentProtocol
 from transports.protocols.framed import FramedProtocol
@@ -124,9 +124,10 @@ def test_a_target_that_says_nothing_is_given_up() -> None:
     assert deadline == target.now + BOOT_DEADLINE_S
     target.now = deadline
     target.core.handle_deadline(target.now)
-    (problem,) = target.core.events()
+    problem, spent = target.core.events()
     assert isinstance(problem, Problem)
     assert problem.reason == TARGET_PROBLEM
+    assert spent == LinkSpent(problem.message)
     assert target.written() == b"\nexit\n"
     assert target.core.next_deadline() is None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -14,9 +15,10 @@ import pytest
 from transports.cable import ABSENT_DELAY_S
 from transports.errors import LinkBusy, LinkError, LinkLost, LinkNotFound, LinkTimeout, SessionLost
 from transports.link import Link
-from transports.protocol import Joined, Left, Listed
+from transports.protocol import Event, Joined, Left, LinkSpent, Listed
 from transports.serial import SerialLink, SerialLinkOpener
 from transports.tests.device_rig import START, bench, eventually
+from transports.tests.line_protocol import LineProtocol
 
 
 async def test_a_lent_port_is_closed_and_opened_again_afterwards(tmp_path: Path) -> None:
@@ -43,6 +45,25 @@ async def test_a_link_that_no_other_program_could_use_is_not_lent(tmp_path: Path
         with pytest.raises(LinkError, match="has no port that another program could use"):
             async with b.device.lent("me"):
                 pass
+
+
+class NobodyKnowsWhere:
+    name = "somewhere"
+
+    async def open(self) -> Link:
+        raise LinkNotFound("somewhere: nobody knows where")
+
+    async def address(self) -> str:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+
+async def test_a_port_whose_address_does_not_come_is_not_lent_and_is_the_devices_again(tmp_path: Path) -> None:
+    async with bench(tmp_path, opener=NobodyKnowsWhere(), plugged=False) as b:
+        for _ in range(2):
+            with pytest.raises(LinkTimeout, match=r"somewhere: its address was not known within 0\.05 s"):
+                async with b.device.lent("me"):
+                    pass
 
 
 async def test_pulling_the_cable_ends_the_session_and_its_requests_and_a_replug_starts_a_new_one(tmp_path: Path) -> None:
@@ -97,6 +118,59 @@ async def test_what_was_said_before_the_cable_came_out_is_stored_although_the_si
         b.notes.gate.set()
         await b.notes.until(Left)
         assert b.notes.lines() == [b"first", b"last words"]
+
+
+async def test_a_link_that_the_core_gave_up_is_closed_and_another_one_opened(tmp_path: Path) -> None:
+    protocol = GivesUp()
+    async with bench(tmp_path, protocol=protocol) as b:
+        await b.board.join()
+        await b.notes.until(Listed)
+        protocol.why = "the target does not answer as it should"
+        await b.board.say("log x")  # the far end itself keeps the link
+        await b.notes.until(LinkLost)
+        assert str(next(note for note in b.notes.heard if isinstance(note, LinkLost))).endswith(": the target does not answer as it should")
+        assert (await b.board.next_line()).startswith("ack")  # of the link that is lost
+        await b.board.join()
+        await b.notes.until(Listed, 2)
+
+
+class GivesUp(LineProtocol):
+    why = ""
+
+    def events(self) -> list[Event]:
+        why, self.why = self.why, ""
+        return [*super().events(), *([LinkSpent(why)] if why else [])]
+
+
+class Careless:
+    """An opener of another package, and its link, which forget to translate what the system says."""
+
+    name = "careless"
+
+    def __init__(self, *, opens: bool) -> None:
+        self._opens = opens
+
+    async def open(self) -> Link:
+        if self._opens:
+            return self
+        raise OSError(errno.EIO, "Input/output error")
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async def send(self, data: bytes) -> None:
+        await anyio.sleep_forever()
+
+    async def aclose(self) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+
+@pytest.mark.parametrize("opens", [False, True])
+async def test_an_error_that_a_link_does_not_translate_is_its_loss_and_no_more(tmp_path: Path, opens: bool) -> None:
+    async with bench(tmp_path, opener=Careless(opens=opens), plugged=False) as b:
+        await b.notes.until(LinkLost)
+        assert str(next(note for note in b.notes.heard if isinstance(note, LinkLost))) == "careless: Input/output error"
+        assert not b.stopped.is_set()
 
 
 class NeverOpens:

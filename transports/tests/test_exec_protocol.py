@@ -18,6 +18,7 @@ from transports.protocol import (
     Gap,
     Joined,
     Left,
+    LinkSpent,
     Listed,
     Output,
     Problem,
@@ -227,7 +228,7 @@ def test_a_target_that_does_not_answer_is_told_and_asked_to_hang_up() -> None:
     words.now += ANSWER_DEADLINE_S
     words.core.handle_deadline(words.now)
     words.events += words.core.events()
-    assert [type(event) for event in words.events] == [Problem, Left]
+    assert [type(event) for event in words.events] == [Problem, Left, LinkSpent]
     assert words.asked() == b"exit\n"
     assert words.core.next_deadline() is None
 
