@@ -23,7 +23,7 @@ import anyio
 from gateway.config import Configuration
 from gateway.conversations import PodConversations
 from gateway.devices.fleet import Fleet
-from gateway.devices.ledger import Ledger, LedgerFailed
+from gateway.devices.ledger import Ledger, LedgerFailed, LedgerFull
 from gateway.directories import Directories
 from gateway.endpoint import AttemptLogs, BoardLogs, DeviceDesk, DeviceRows, SourcePods
 from gateway.errors import ConfigError
@@ -63,7 +63,8 @@ class Gateway:
             self.ledger = Ledger(directories.ledger)
         except (OSError, LedgerFailed) as error:
             self._locks.close()
-            raise ConfigError([("stateDirectory", f"{error}; {_WITHOUT_A_LEDGER}")]) from error
+            way = "make some, or choose another directory" if isinstance(error, LedgerFull) else _WITHOUT_A_LEDGER
+            raise ConfigError([("stateDirectory", f"{error}; {way}")]) from error
         try:
             self.logs = LogStore(directories.rings, budget_bytes=configuration.logs.budget, ring_bytes=configuration.logs.ring)
             self.logs.reopen_all()

@@ -35,6 +35,7 @@ from gateway.config_values import (
     VidPid,
 )
 from gateway.errors import ConfigError
+from gateway.strict_yaml import StrictLoader, problem_of
 
 API_VERSION: Final = "wirelet.dev/v1alpha1"
 KIND: Final = "GatewayConfiguration"
@@ -278,28 +279,17 @@ def check(document: dict[str, Any]) -> Configuration:
         raise ConfigError([(path_of(location), message) for location, message in problems_of(error, Configuration)]) from error
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """Of two equal keys YAML would silently take the last; Kubernetes refuses them too."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                raise yaml.constructor.ConstructorError(problem=f"the key {key.value!r} is there twice", problem_mark=key.start_mark)
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else "")
-        return dict(super().construct_mapping(node, deep))
-
-
 def _document(text: str, where_from: str = "") -> dict[str, Any]:
     """where_from stands in front of what is wrong with the text as a whole."""
     try:
-        document = yaml.load(text, _UniqueKeys)
+        document = yaml.load(text, StrictLoader)
     except RecursionError as error:
         raise ConfigError([("", f"{where_from}not a configuration: nested too deeply")]) from error
+    except yaml.MarkedYAMLError as error:
+        where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError([("", f"{where_from}not YAML{where}: {problem_of(error)}")]) from error
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark is not None else ""
-        raise ConfigError([("", f"{where_from}not YAML{where}: {getattr(error, 'problem', None) or error}")]) from error
+        raise ConfigError([("", f"{where_from}not YAML: {error}")]) from error
     if not isinstance(document, dict):
         raise ConfigError([("", f"{where_from}must be a mapping with apiVersion: {API_VERSION} and kind: {KIND}")])
     return document

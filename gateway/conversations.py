@@ -54,6 +54,10 @@ class PodConversations:
     ) -> AsyncIterator[_Executing]:
         view = PodView(pod)
         try:
+            choose_attempt(pod, container, previous=False)
+        except LogsUnavailable as unavailable:
+            raise ConversationRefused(unavailable.text) from unavailable
+        try:
             program = await self._program_of(view, container)
         except (StartRefused, SourceUnavailable) as error:
             raise ConversationRefused(f"the environment of container {container} cannot be had: {error}") from error

@@ -33,8 +33,8 @@ class BoardDesk:
         self.gateway: Gateway = workbench.gateway(configuration, "--standalone", "--manifests", str(self._pods))
         self.wait(lambda: self.row()["state"] == "Ready", "the board to answer")
 
-    def put(self, name: str, image: str, *args: str, **container: Any) -> None:
-        """A pod that runs once."""
+    def put(self, name: str, image: str, *args: str, awaiting: str = "Running", **container: Any) -> None:
+        """A pod that runs once; returns when it has that status."""
         spec = {
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": 5,
@@ -42,7 +42,7 @@ class BoardDesk:
         }
         manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
         (self._pods / f"{name}.yaml").write_text(json.dumps(manifest))
-        self.wait_for(name, "Running")
+        self.wait_for(name, awaiting)
 
     def wait_for(self, name: str, status: str) -> None:
         def is_so() -> bool:

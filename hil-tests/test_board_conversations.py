@@ -185,6 +185,14 @@ def test_one_types_to_a_program_and_the_next_one_goes_on(desk: BoardDesk, people
     assert b"container main is not running" in late.stderr
 
 
+@pytest.mark.parametrize("words", [("exec", "absent", "--", "echo"), ("attach", "absent")])
+def test_whoever_asks_a_pod_that_waits_is_told_for_what(desk: BoardDesk, words: tuple[str, ...]) -> None:
+    desk.put("absent", "nginx", awaiting="ErrImageNeverPull")
+    told = desk.ran(*words)
+    waits = b'container "main" in pod "absent" is waiting to start: ErrImageNeverPull\n'
+    assert (told.returncode, told.stderr) == (1, b"wirelet %s: %s" % (words[0].encode(), waits))
+
+
 def test_a_mebibyte_is_typed_byte_for_byte(desk: BoardDesk) -> None:
     desk.put("reader", "cat", stdin=True)
     data = b"".join(b"%07d\n" % number for number in range(MEBIBYTE // 8))

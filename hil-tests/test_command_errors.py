@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,17 +16,19 @@ from typing import Final
 
 import pytest
 from gateways import CLI_TIMEOUT_S, WIRELET, Gateway
+from needs import OWN_MOUNTS
 from one_board import gateway
 
 __all__ = ["gateway"]  # a fixture
 
 WITHOUT_RIGHTS: Final = """
-import contextlib, os, sys
+import anyio, contextlib, os, sys
 from gateway.cli import COMMANDS, command_parser, main
 for name in COMMANDS:
     command_parser(name)
 with open(os.devnull, "w") as quiet, contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
-    main(["check-config", "/nowhere"]), main(["exec", "hello", "--", "true"])  # all that is imported may be nobody else's to read
+    main(["check-config", "/nowhere"]), main(["exec", "hello", "--", "true"]), main(["run", "--standalone", "--manifests", "/"])
+    anyio.run(anyio.sleep, 0)  # all that is imported may be nobody else's to read
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
 sys.exit(main(sys.argv[1:]))
 """
@@ -107,6 +111,32 @@ def test_a_gateway_without_its_folders_or_a_configuration_says_which(tmp_path: P
         ),
     ):
         assert_one_line(ran("run", "--standalone", *words), 1, f"wirelet run: {told}")
+
+
+@pytest.mark.parametrize("key", ["runtimeDirectory", "stateDirectory"])
+def test_a_directory_that_is_somebody_elses_is_named(key: str, tmp_path: Path, need: Callable[[str], None]) -> None:
+    need("root")
+    with tempfile.TemporaryDirectory() as place:  # not below tmp_path, which is nobody else's
+        folder = Path(place)
+        folder.chmod(0o755)
+        for name, mode in (("pods", 0o755), ("open", 0o777), ("shut", 0o700)):
+            (folder / name).mkdir()
+            (folder / name).chmod(mode)
+        directories = {"runtimeDirectory": f"{folder}/open/run", "stateDirectory": f"{folder}/open/state", key: f"{folder}/shut"}
+        (folder / "gateway.yaml").write_text(json.dumps({"node": {"name": "pi"}, **directories}))
+        found = as_nobody("run", "--standalone", "--config", f"{folder}/gateway.yaml", "--manifests", f"{folder}/pods")
+    assert_one_line(found, 1, f"wirelet run: {key}: cannot use {folder}/shut: Permission denied; choose another directory")
+
+
+def test_a_state_directory_without_room_is_told_as_that(tmp_path: Path, need: Callable[[str], None]) -> None:
+    need("tmpfs")
+    for name in ("state", "pods"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "gateway.yaml").write_text("node: {name: pi}\nruntimeDirectory: run\nstateDirectory: state\n")
+    mounted = [*OWN_MOUNTS, "sh", "-c", f'mount -t tmpfs -o size=32k tmpfs {tmp_path}/state && cd {tmp_path} && exec "$@"', "sh", *WIRELET]
+    found = ran("run", "--standalone", "--config", "gateway.yaml", "--manifests", "pods", program=mounted)
+    told = "wirelet run: stateDirectory: state/ledger.sqlite: there is no room on that file system; make some, or choose another directory"
+    assert_one_line(found, 1, told)
 
 
 READS: Final = {"run": ["run", "--config"], "doctor": ["doctor", "--config"], "check-config": ["check-config"]}

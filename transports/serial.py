@@ -112,8 +112,8 @@ class SerialLinkOpener:
         return SerialLink(self.name, port, stream, self._calls)
 
     async def address(self) -> str:
-        """See transports.link.LendableOpener."""
-        return await self._place.node()
+        """See transports.link.LendableOpener. Who borrows it may be in another folder than this process."""
+        return os.path.abspath(await self._place.node())  # noqa: ASYNC240 - it only asks which folder this is
 
     async def appeared(self) -> None:
         """See transports.link.HotplugOpener."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from transports.baud import BITS_PER_BYTE
 from transports.discovery.places import MatchedPlace, PathPlace, Place
 from transports.driver import DeviceFacts
@@ -22,7 +24,9 @@ class SerialDriver:
         return options.baud / BITS_PER_BYTE
 
     def port(self, options: SerialOptions) -> str | None:
-        return options.path if options.match is None else str(options.match.rule())
+        if options.match is not None:
+            return str(options.match.rule())
+        return options.path and os.path.normpath(options.path)
 
 
 def _place(options: SerialOptions, device: DeviceFacts) -> Place:

@@ -62,6 +62,8 @@ def choose(devices: Sequence[DeviceView], claims: Claims, container: str, pod_de
     if request:
         class_name = next(iter(request))
         candidates = [device for device in candidates if device.class_name == class_name]
+        if not candidates:
+            raise StartRefused("CreateContainerConfigError", _not_of_class(class_name, devices, claims.device))
         return _of_class(candidates, class_name, own, claims.device, _needed(claims, class_name, pod_devices))
     return _without_request(candidates, own)
 
@@ -76,9 +78,14 @@ def _needed(claims: Claims, class_name: str, pod_devices: Mapping[str, str]) -> 
     return max(1, sum(class_name in _request(claims, name) for name in without))
 
 
+def _not_of_class(class_name: str, devices: Sequence[DeviceView], selected: str | None) -> str:
+    own = {device.name: device.class_name for device in devices}
+    if selected is not None:
+        return f"device {selected}, which the pod selects, is of class {own[selected]}, not {class_name}"
+    return f"no device here is of class {class_name}; there are: {', '.join(sorted(set(own.values()))) or 'none'}"
+
+
 def _of_class(candidates: Sequence[DeviceView], class_name: str, own: Set[str], selected: str | None, needed: int) -> str:
-    if not candidates:
-        raise StartRefused("CreateContainerConfigError", f"no device here is of class {class_name}")
     free = [device for device in candidates if device.free > 0]
     if sum(device.free for device in free) >= needed:
         return _best(free, own)

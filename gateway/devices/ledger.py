@@ -27,6 +27,14 @@ class LedgerFailed(GatewayError):
     """It cannot be opened, read or written; the text says why."""
 
 
+class LedgerFull(LedgerFailed):
+    """Its file system has no room."""
+
+
+_FULL: Final = frozenset({"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"})
+"""The second is of its shared memory, a file beside it."""
+
+
 RunKey: TypeAlias = tuple[str, int, int]
 """device, wid, gen: how a device names a run."""
 
@@ -98,6 +106,8 @@ class Ledger:
         try:
             self._db = _open(path)
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorname", "") in _FULL:  # an error of Python's own module has none
+                raise LedgerFull(f"{path}: there is no room on that file system") from error
             raise LedgerFailed(f"{path}: {error}") from error
         self.trouble = ""
         """Why the last write failed; empty when it did not."""

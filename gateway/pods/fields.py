@@ -128,6 +128,6 @@ def _check(fields: JsonObject, path: str, table: Mapping[str, Support | Refused]
     for key, value in fields.items():
         match table.get(key):
             case Refused(reason) if value:
-                raise TranslationError(f"{path}.{key}", f"{key} is not supported: {reason}", is_unsupported=True)
+                raise TranslationError(f"{path}.{key}", f"{key} is refused: {reason}", is_unsupported=True)
             case _:
                 pass

@@ -22,6 +22,7 @@ import yaml
 
 from gateway.pods.seams import JsonObject, PodUid
 from gateway.pods.static import Described, StaticPods, describe, merge
+from gateway.strict_yaml import StrictLoader, problem_of
 
 LOOK_S: Final = 0.5
 """Between two looks at the folder: soon enough for a person, cheap enough for an SD card."""
@@ -58,8 +59,8 @@ class Seen:
     unreadable: Mapping[str, str]
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as Kubernetes reads it: a time without quotes is a string."""
+class _Loader(StrictLoader):
+    """A time without quotes is a string."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -74,7 +75,7 @@ def parse(text: bytes) -> list[Any]:
         documents = list(yaml.load_all(text, _Loader))
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise BrokenManifest(f"{line}{error.problem or error.context}") from error
+        raise BrokenManifest(f"{line}{problem_of(error)}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BrokenManifest(f"is not YAML: {str(error).splitlines()[0]}") from error
     except RecursionError as error:

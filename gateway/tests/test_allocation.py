@@ -45,7 +45,16 @@ def test_a_device_is_chosen(devices: list[DeviceView], asked: Claims, expected: 
     ("devices", "asked", "reason", "words"),
     [
         pytest.param([A], claims({"esp32": 2}), "CreateContainerConfigError", "cannot have wirelet.dev/esp32: 2", id="two at once"),
-        pytest.param([A], claims({"sbc": 1}), "CreateContainerConfigError", "no device here is of class sbc", id="unknown class"),
+        pytest.param(
+            [A, SIM], claims({"sbc": 1}), "CreateContainerConfigError", "is of class sbc; there are: esp32, sim", id="unknown class"
+        ),
+        pytest.param(
+            [A, SIM],
+            claims({"sim": 1}, "board-a"),
+            "CreateContainerConfigError",
+            "device board-a, which the pod selects, is of class esp32, not sim",
+            id="the device selected has another class",
+        ),
         pytest.param([A], claims({"esp32": 1}, "board-z"), "CreateContainerConfigError", "there are: board-a", id="unknown device"),
         pytest.param([A], claims(), "CreateContainerConfigError", "request one of: wirelet.dev/esp32", id="nothing is shared"),
         pytest.param([device("s", "sim", shared=True, used=1)], claims(), "DeviceBusy", "every slot", id="shared but full"),

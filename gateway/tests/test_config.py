@@ -179,6 +179,16 @@ def test_a_key_that_is_there_twice_is_refused() -> None:
         parse("node: {name: x}\nnode: {name: y}\n")
 
 
+def test_a_tab_is_named_and_what_to_type_instead() -> None:
+    with pytest.raises(ConfigError, match=r"not YAML in line 2: there is a tab; indent with spaces"):
+        parse("node:\n\tname: pi\n")
+
+
+def test_a_key_that_a_merge_brings_may_be_said_otherwise() -> None:
+    text = "node: {name: pi}\nclasses:\n- &a {name: a, slots: 1}\n- &b {<<: *a, name: b}\n- {<<: *b, name: c, slots: 2}\n"
+    assert [(section.name, section.slots) for section in parse(text).classes] == [("a", 1), ("b", 1), ("c", 2)]
+
+
 def test_nesting_without_end_and_alias_bombs_are_one_short_line() -> None:
     with pytest.raises(ConfigError, match="nested too deeply"):
         parse("[" * 5000)
@@ -190,9 +200,10 @@ def test_nesting_without_end_and_alias_bombs_are_one_short_line() -> None:
     )
 
 
-def test_two_devices_cannot_have_one_port() -> None:
+@pytest.mark.parametrize("path", ["/dev/ttyUSB0", "/dev/./ttyUSB0", "/dev//ttyUSB0"])
+def test_two_devices_cannot_have_one_port(path: str) -> None:
     with pytest.raises(ConfigError, match=r"devices\[1\].link.serial: /dev/ttyUSB0 is already the port of devices\[0\]"):
-        parse(GOOD.replace("simulated: {seed: 1, accept: any}", "serial: {path: /dev/ttyUSB0}"))
+        parse(GOOD.replace("simulated: {seed: 1, accept: any}", f"serial: {{path: {path}}}"))
 
 
 SIDES = """

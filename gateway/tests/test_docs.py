@@ -272,6 +272,11 @@ def test_the_programs_are_those_of_the_simulated_device() -> None:
     assert set(re.findall(r"^\| `(\w+)` ", text, re.MULTILINE)) == set(PROGRAMS)
 
 
+def test_boards_are_shown_with_as_many_programs_as_they_hold() -> None:
+    shown = re.findall(r"^board-a +sim .* (\d+) +\w+$", (DOCS / "tutorial" / "first-pod.md").read_text(), re.MULTILINE)
+    assert shown == [str(len(PROGRAMS))] * 2
+
+
 def test_the_nodes_labels_and_conditions_are_in_the_reference() -> None:
     text = (REFERENCE / "node.md").read_text()
     facts = NodeFacts(name="n", internal_ip="192.0.2.7", hostname="n", port=10250, host=HostFacts())

@@ -231,6 +231,8 @@ async def test_an_editor_that_saves_in_two_steps_disturbs_nothing(desk: Desk) ->
         ("{kind: Secret, metadata: {name: s}, data: {k: s3cr3t!}}", "Secret s is skipped: data.k: is not base64"),
         ("{kind: ConfigMap, metadata: {name: c}, data: {k: 1}}", "data.k: must be a string, not the number 1; put it in quotes"),
         ("{kind: Pod, 1: 2}", "the key 1 must be a string"),
+        (HELLO + "spec: {}\n", "the key 'spec' is there twice"),
+        ("kind: Pod\nmetadata:\n\tname: x\n", "line 3: there is a tab; indent with spaces"),
         ("a: &a [1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n" * 1, "is required"),
         ("[" * 5000, "is nested deeper than 60"),
         ("{kind: List, items: 5}", "List without a name is skipped: items: must be a list"),

@@ -128,6 +128,13 @@ def test_a_containers_refused_field_is_named(change: dict[str, Any], key: str) -
     assert refusal(spec).path == f"spec.containers[0].{key}"
 
 
+def test_a_refusal_says_the_reason_once() -> None:
+    spec = copy.deepcopy(KUBECTL_RUN)
+    spec["containers"][0]["livenessProbe"] = {"exec": {"command": ["true"]}}
+    told = "livenessProbe is refused: probes are not supported yet (spec.containers[0].livenessProbe)"
+    assert refusal(spec).message == told
+
+
 def test_false_and_empty_fields_are_as_good_as_absent() -> None:
     assert program_of({**KUBECTL_RUN, "hostNetwork": False, "runtimeClassName": None, "resourceClaims": []}) == Program("hello")
 

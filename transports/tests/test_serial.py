@@ -51,6 +51,11 @@ def test_the_hooks_into_the_libraries_still_exist() -> None:
     assert set(OPEN_HOOKS) <= set(serial.Serial.open.__code__.co_names)
 
 
+async def test_a_borrower_in_another_folder_finds_the_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert await SerialLinkOpener("./board-a").address() == f"{tmp_path}/board-a"
+
+
 async def test_the_line_is_raw_and_closing_it_resets_no_board(end: PtyEnd) -> None:
     async with opened(SerialLinkOpener(end.path)):
         attributes = line_of(end.path)
