@@ -13,7 +13,7 @@ import pytest
 
 PAGE: Final = Path(__file__).resolve().parents[2] / "docs" / "explanation" / "what-happens-when.md"
 HEADERS: Final = {"accident", "---"}
-REAL: Final = {"lab", "on_tmpfs", "control_plane"}
+REAL: Final = {"lab", "on_tmpfs", "on_small_disk", "control_plane"}
 """Fixtures of hil-tests that bring the control plane along."""
 _LINK: Final = re.compile(r"\[(test_\w+)\]\(([^)]+)\)")
 
