@@ -144,8 +144,10 @@ class KubeApi:
         query = {"limit": str(LIST_PAGE), **(params or {})}
         while True:
             page = await self.get(path, query)
-            items.extend(page.get("items") or [])
             metadata = page.get("metadata") or {}
+            if not metadata.get("resourceVersion"):  # every list has one; a pod that is in no list is stopped
+                raise Unavailable("the answer is no list: it has no resourceVersion")
+            items.extend(page.get("items") or [])
             if not metadata.get("continue"):
                 return Listing(items, str(metadata.get("resourceVersion", "")))
             query["continue"] = metadata["continue"]

@@ -161,6 +161,15 @@ async def test_a_token_that_no_request_could_carry_is_one_clear_error(tmp_path: 
         await KubeApi.connect(str(kubeconfig(tmp_path, "http://127.0.0.1:1", token="one\ntwo")))
 
 
+@pytest.mark.parametrize("answer", [{}, {"metadata": {}, "items": []}, {"status": "ok"}])
+async def test_an_answer_that_is_no_list_is_not_an_empty_one(tmp_path: Path, answer: dict[str, Any]) -> None:
+    """From a proxy, for example: two empty lists in a row stop every pod."""
+    async with kube_server(tmp_path) as (server, api):
+        server.will("GET", "/api/v1/pods", Answer(200, answer))
+        with pytest.raises(Unavailable, match="no list"):
+            await api.list_all("/api/v1/pods")
+
+
 async def test_a_long_list_comes_in_pages(tmp_path: Path) -> None:
     pages = [
         Answer(200, {"metadata": {"continue": "next page", "resourceVersion": "7"}, "items": [{"n": 1}]}),
