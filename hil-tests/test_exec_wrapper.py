@@ -67,6 +67,19 @@ def test_a_stop_without_grace_kills(machine: Target) -> None:
         assert gateway.end_of().exit_code == 137
 
 
+def test_a_job_that_is_stopped_before_it_has_a_group_is_killed_too(machine: Target, tmp_path: Path) -> None:
+    slow = tmp_path / "slow"
+    slow.mkdir()
+    (slow / "setsid").write_text(f'#!/bin/sh\nsleep 0.5\nexec {shutil.which("setsid", path=machine.path)} "$@"\n')
+    (slow / "setsid").chmod(0o755)
+    machine.path = f"{slow}:{machine.path}"
+    with session(machine) as gateway:
+        gateway.join()
+        gateway.start("sh", "-c", "trap '' TERM; while :; do sleep 0.1; done")
+        gateway.request(StopWorkload(7, 1, grace_ms=0))
+        assert gateway.end_of().exit_code == 137
+
+
 def test_what_a_job_leaves_in_its_group_is_killed_and_what_left_it_does_not_hold_up_the_end(machine: Target) -> None:
     with session(machine) as gateway:
         gateway.join()

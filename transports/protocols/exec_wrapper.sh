@@ -34,6 +34,9 @@ is_known() {
 
 is_alive() { is_known "$1" && [ "$state" != Z ]; }
 
+# to the job of is_known, of which nothing but itself is there before it has its group
+signal_job() { kill -s "$1" -- "-$pid" 2>/dev/null || kill -s "$1" "$pid" 2>/dev/null; }
+
 remember_process() { look_at_process "$1" && echo "$1 $began" >"$2"; }
 
 # end: where the next byte of the log will be
@@ -233,7 +236,7 @@ is_running() {
 
 # a job whose supervisor was killed: nobody will ever tell how it ended
 bury() {
-  is_known "$1/job.process" && kill -s KILL -- "-$pid" 2>/dev/null
+  is_known "$1/job.process" && signal_job KILL
   rm -rf "$1"
 }
 
@@ -295,11 +298,11 @@ stop() { # WID GEN SIGNAL GRACE_S
     tries=$((tries + 1))
   done
   if [ ! -s "$run/exit" ] && is_known "$run/job.process"; then
-    kill -s "$3" -- "-$pid" 2>/dev/null
+    signal_job "$3"
     if [ "$3" != KILL ]; then
       (
         sleep "$4"
-        is_known "$run/job.process" && kill -s KILL -- "-$pid"
+        is_known "$run/job.process" && signal_job KILL
       ) </dev/null >/dev/null 2>&1 &
     fi
   fi
