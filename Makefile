@@ -20,7 +20,7 @@ test: ## everything: lint, types, import rules, unit, property and hil tests
 	@scripts/setup-venv dev
 	@$(PY) scripts/stages test
 
-check: ## lint, types, import rules, unit tests; under a minute
+check: ## lint, types, import rules, unit tests; about a minute
 	@scripts/setup-venv dev
 	@$(PY) scripts/stages check
 

@@ -68,6 +68,7 @@ class DeviceWorkloads:
         async with anyio.create_task_group() as self._tasks:
             try:
                 await self._tasks.start(self._stops.run)
+                self._tasks.start_soon(self._end_those_of_removed_devices)
                 await self._settle()
                 await anyio.sleep_forever()
             finally:
@@ -75,12 +76,15 @@ class DeviceWorkloads:
 
     async def _settle(self) -> None:
         self._settle_at = self._loop_time() + SETTLE_S
-        for entry in self._book.runs.live():  # a ledger that takes nothing holds up their ends, and nobody else
-            if entry.device not in self._boards:
-                await self._book.exited(entry.run, exits.of_removed_device(entry.device))
         await anyio.sleep(SETTLE_S)
         for uid in self.known_pods():
             self._book.tell(uid)
+
+    async def _end_those_of_removed_devices(self) -> None:
+        """A ledger that takes nothing holds up their ends, and nobody else."""
+        for entry in self._book.runs.live():
+            if entry.device not in self._boards:
+                await self._book.exited(entry.run, exits.of_removed_device(entry.device))
 
     # -- looking
 

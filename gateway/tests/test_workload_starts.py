@@ -7,10 +7,11 @@ from pathlib import Path
 import anyio
 import pytest
 
+from gateway.devices import exits
 from gateway.devices.ledger import Ledger
 from gateway.logs.store import AttemptKey
 from gateway.pods.seams import AttemptState, StartRefused
-from gateway.tests.desk import UID, WID, asked, desk, lose_a_start, refused
+from gateway.tests.desk import UID, WID, asked, desk, entry, lose_a_start, refused
 from gateway.tests.fake_device import BUSY, FakeDevice
 from gateway.tests.warped_time import WarpedLoop
 from transports.errors import DeviceError
@@ -244,6 +245,19 @@ async def test_an_end_is_told_when_the_ledger_can_be_written_again(tmp_path: Pat
         assert asked(device, RemoveWorkload) == []
         table.ledger._db.execute("PRAGMA query_only=OFF")
         assert (await table.exited()).reason == "Completed"
+
+
+async def test_a_removed_device_whose_ends_cannot_be_written_holds_up_no_other_pod(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite")
+    await ledger.put(entry(device="removed"))
+    ledger.close()
+    async with desk(tmp_path, FakeDevice("dev")) as table:
+        table.ledger._db.execute("PRAGMA query_only=ON")
+        await table.until(table.workloads.settled)
+        await table.until(lambda: UID in table.told)
+        assert table.state() is AttemptState.RUNNING
+        table.ledger._db.execute("PRAGMA query_only=OFF")
+        assert (await table.exited()).reason == exits.of_removed_device("removed").reason
 
 
 async def test_only_the_last_attempts_are_kept(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ class Bench:
 
 async def eventually(holds: Callable[[], bool]) -> None:
     """For what no event tells of, because the sink is held up."""
-    while not holds():  # noqa: ASYNC110 - see above
+    while not holds():  # noqa: ASYNC110 - no event tells of it
         await anyio.sleep(0.001)
 
 
