@@ -125,6 +125,18 @@ class World:
                 else:
                     assert (pod.uid, attempt.gen) not in self.ended, f"attempt {attempt.gen} lives again"
 
+    def runs(self, table: Desk, pod: PodIdentity) -> bool:
+        """What the ledger says lives is on a device.
+
+        It may be marked as stopping: a stop that was taken back before a kill is not asked for again, and the run lives on.
+        """
+        history = table.workloads.observe(pod.uid).attempts.get("main")
+        if not history or history[-1].state not in (AttemptState.RUNNING, AttemptState.STOPPING):
+            return False
+        wid = workload_id(pod.uid, "main")
+        on_devices = [run for device in self.devices if (run := device.runs.get(wid)) is not None]
+        return any(run.gen == history[-1].gen and run.state is WorkloadState.RUNNING for run in on_devices)
+
     async def come_to_rest(self, folder: Path) -> None:
         """Everything answers again: every pod runs, and then every pod ends."""
         self.stopping.clear()
@@ -140,7 +152,7 @@ class World:
             async with anyio.create_task_group() as tasks:
                 for pod in PODS:
                     tasks.start_soon(self.keep_running, table, pod)
-                await table.until(lambda: all(table.state(pod=pod) is AttemptState.RUNNING for pod in PODS))
+                await table.until(lambda: all(self.runs(table, pod) for pod in PODS))
                 self.stopping = {pod.uid for pod in PODS}
                 await table.until(lambda: all(table.state(pod=pod) is AttemptState.EXITED for pod in PODS))
                 await table.until(lambda: not any(device.runs for device in self.devices))
