@@ -416,18 +416,20 @@ class FramedProtocol:
         elif request.id is not None and self._is_of_a_talk(request.id):
             self._talking().answered(request.id, answer)
         elif request.id is not None:
-            self._answer_caller(request.id, request.method, answer)
+            self._answer_caller(request.id, request, answer)
         elif request.method is Method.LIST:
             self._receive_list(answer)
         else:
             self._receive_inventory(answer)
 
-    def _answer_caller(self, request_id: RequestId, method: Method, answer: messages.Answer) -> None:
+    def _answer_caller(self, request_id: RequestId, request: OpenRequest, answer: messages.Answer) -> None:
         status: WorkloadStatus | None = None
         try:
-            if method is Method.START and answer.code == Code.OK:
+            if request.method is Method.START and answer.code == Code.OK:
                 status = messages.status_from_map(answer.body)
-            elif method is Method.STATS and answer.code == Code.OK and not self._receive_stats(request_id, answer):
+                if (status.wid, status.gen) != (request.body[1], request.body[2]):
+                    raise RemoteProtocolError("START was answered with the status of another run")
+            elif request.method is Method.STATS and answer.code == Code.OK and not self._receive_stats(request_id, answer):
                 return
         except RemoteProtocolError:
             self._events.append(RequestLost(request_id))

@@ -16,6 +16,7 @@ from transports.protocol import (
     ReadStats,
     RecordKind,
     Reported,
+    RequestLost,
     Returned,
     StartWorkload,
     StopWorkload,
@@ -150,6 +151,17 @@ def test_a_start_with_more_words_than_a_device_takes_is_refused(many: dict[str, 
     with pytest.raises(LocalProtocolError, match=r"START: 65 (args|env) exceed the 64"):
         device.gateway.core.request(StartWorkload(1, 1, "p", **many), device.now)  # type: ignore[arg-type]  # args or env
     device.gateway.core.request(StartWorkload(1, 1, "p", ("x",) * 64), device.now)
+
+
+@pytest.mark.parametrize("told", [{1: 2}, {2: 2}])
+def test_the_status_of_another_run_is_no_answer_to_start(told: dict[int, int]) -> None:
+    device = listed_device()
+    control_sent(device)
+    request_id = device.gateway.core.request(StartWorkload(EXITED.wid, EXITED.gen, "p"), device.now)
+    control_sent(device)
+    device.control(Answer(3, 0, status_to_map(EXITED) | told))
+    assert left(device) == ["it sent a message that breaks the protocol: START was answered with the status of another run"]
+    assert RequestLost(request_id) in device.gateway.events
 
 
 def test_a_grace_that_the_wire_cannot_say_is_the_longest_that_it_can() -> None:
