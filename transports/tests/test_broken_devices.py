@@ -248,3 +248,13 @@ def test_a_device_that_names_its_log_0_gets_no_session_and_is_told_why() -> None
     device.say_dgram(0, hello(log_epoch=0, uptime_ms=650))
     assert device.take() == []
     assert problems(device) == ["a datagram was refused: HELLO: key 10 is 0: a log without an epoch is told by no key"]
+
+
+def test_an_old_word_of_return_that_comes_again_is_no_reboot() -> None:
+    """The pipe may say bytes twice, and nobody asked for this PONG."""
+    device = listed_device()
+    device.control(Notification(Method.AWAY, {1: 1, 2: 60_000}))
+    device.say_dgram(device.sid, Pong(0, 3000))
+    device.say_dgram(device.sid, Pong(next_ping(device).nonce, 4000))
+    device.say_dgram(device.sid, Pong(0, 3000))
+    assert left(device) == []

@@ -329,7 +329,8 @@ class GatewaySession:
         match message:
             case Pong(nonce=nonce) if nonce in (0, session.ping_nonce):
                 if self.known.went_back(message.uptime_ms):
-                    self._forget(session, "its uptime went back", now)
+                    if nonce:  # 0 is not asked for: it may be an old one that came again
+                        self._forget(session, "its uptime went back", now)
                     return
                 self.known.saw(message.uptime_ms)
                 self._listener.on_uptime(message.uptime_ms, now)
