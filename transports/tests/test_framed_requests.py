@@ -40,7 +40,7 @@ def test_start_that_is_too_big_is_refused_with_both_sizes_before_a_byte_is_sent(
     rig = ready_rig(config=replace(CONFIG, max_msg=192))
     rig.run(0.1)
     sent = len(rig.heard_by_device)
-    sizes = r"START of 337 bytes exceeds the device's 192 \(largest: env 312, program 6, args 5\)"
+    sizes = r"START of 339 bytes exceeds the device's 192 \(largest: env 312, program 6, args 5\)"
     with pytest.raises(LocalProtocolError, match=sizes):
         rig.gateway.core.request(StartWorkload(1, 1, "hello", ("a", "b"), ("SERVICE=" + "x" * 300,)), rig.now)
     rig.run(0.1)
