@@ -89,8 +89,8 @@ def test_a_stage_that_runs_beside_another_is_shown_after_it(
 ) -> None:
     mark = tmp_path / "mark"
     monkeypatch.setitem(stages.STAGES, "hil", ("sh", "-c", f"until [ -e {mark} ]; do sleep 0.05; done; echo waited"))
-    monkeypatch.setitem(stages.STAGES, "guest", ("sh", "-c", f"touch {mark}; echo quiet; echo oops >&2; exit 3"))
-    results = stages.run_plan(("hil", "guest"), tmp_path)
-    assert [(result.name, result.is_ok) for result in results] == [("hil", True), ("guest", False)]
+    monkeypatch.setitem(stages.STAGES, "devices", ("sh", "-c", f"touch {mark}; echo quiet; echo oops >&2; exit 3"))
+    results = stages.run_plan(("hil", "devices"), tmp_path)
+    assert [(result.name, result.is_ok) for result in results] == [("hil", True), ("devices", False)]
     said = capfd.readouterr().out
-    assert said.index("waited") < said.index("== guest: sh") < said.index("quiet\noops") < said.index("== guest: FAILED")
+    assert said.index("waited") < said.index("== devices: sh") < said.index("quiet\noops") < said.index("== devices: FAILED")

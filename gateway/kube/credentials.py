@@ -34,6 +34,8 @@ def read_credentials(kubeconfig: str | None, user_agent: str) -> tuple[ApiClient
     try:
         load(configuration)
         _trim_token(configuration)
+        # As Go's: from Python 3.13 on OpenSSL would go by the letter, and refuse authorities that every kubelet of the cluster trusts.
+        configuration.disable_strict_ssl_verification = True
         clients = ApiClient(configuration=configuration), ApiClient(configuration=copy.copy(configuration))
     except Exception as error:  # the loader has no error tree: a wrong file ends in KeyError, TypeError, YAMLError, SSLError ...
         raise ConfigError([(where, f"cannot be used: {_in_one_line(error)}")]) from error

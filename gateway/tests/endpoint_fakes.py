@@ -109,6 +109,8 @@ class Authority:
     def _issue(self, filename: str, subject: x509.Name, *extensions: x509.ExtensionType) -> Issued:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = self._build(subject, key, is_ca=False)
+        named = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = builder.add_extension(named, critical=False)
         for extension in extensions:
             builder = builder.add_extension(extension, critical=False)
         issued = Issued(self._directory / f"{filename}.crt", self._directory / f"{filename}.key")
@@ -121,6 +123,8 @@ class Authority:
 
     def _build(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, is_ca: bool) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
+        usage = dict.fromkeys(("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False)
+        usage |= {"digital_signature": True, "key_cert_sign": is_ca, "crl_sign": is_ca, "encipher_only": False, "decipher_only": False}
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -130,6 +134,8 @@ class Authority:
             .not_valid_before(now - datetime.timedelta(minutes=5))
             .not_valid_after(now + datetime.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+            .add_extension(x509.KeyUsage(**usage), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         )
 
 

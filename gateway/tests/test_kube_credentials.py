@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shlex
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from gateway.errors import ConfigError
 from gateway.kube import api as api_module
 from gateway.kube.api import KubeApi
+from gateway.kube.credentials import read_credentials
 from gateway.kube.errors import Unauthorized
 from gateway.tests.kube_server import Answer, KubeServer, WatchAnswer, kube_server, kubeconfig
 
@@ -41,6 +43,20 @@ def credential(token: str) -> str:
 
 def starts(folder: Path) -> int:
     return len((folder / "starts").read_text().splitlines())
+
+
+def test_an_authority_is_trusted_that_go_trusts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose certificates name no key identifiers, as openssl made them for years. Python 3.13 has begun to refuse them."""
+    default = ssl.create_default_context
+
+    def of_python_3_13(*args: Any, **kwargs: Any) -> ssl.SSLContext:
+        context = default(*args, **kwargs)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", of_python_3_13)
+    for client in read_credentials(str(kubeconfig(tmp_path, "https://127.0.0.1:1")), "test"):
+        assert not client.rest_client.ssl_context.verify_flags & ssl.VERIFY_X509_STRICT
 
 
 async def test_a_token_that_ran_out_is_read_again(tmp_path: Path) -> None:
