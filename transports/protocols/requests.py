@@ -13,7 +13,8 @@ from transports.errors import LocalProtocolError
 from transports.protocol import ReadStats, Reboot, RemoveWorkload, Request, RequestId, SendInput, StartWorkload, StopWorkload
 from transports.wire import messages
 from transports.wire.numbers import Body, Method, StartFlag
-from transports.wire.profile import pack
+from transports.wire.offsets import MASK
+from transports.wire.profile import MAX_DEVICE_ITEMS, pack
 
 MAX_OPEN_REQUESTS: Final = 256
 """Waiting and unanswered, per device; a caller with more has lost its head."""
@@ -104,7 +105,7 @@ def to_message(request: Request, *, has_directories: bool) -> tuple[Method, Body
             )
             return Method.START, start.to_map()
         case StopWorkload():
-            return Method.STOP, messages.Stop(request.wid, request.gen, request.grace_ms, request.signal).to_map()
+            return Method.STOP, messages.Stop(request.wid, request.gen, min(request.grace_ms, MASK), request.signal).to_map()
         case RemoveWorkload():
             return Method.REMOVE, messages.Remove(request.wid, request.gen).to_map()
         case ReadStats():
@@ -118,11 +119,15 @@ def to_message(request: Request, *, has_directories: bool) -> tuple[Method, Body
 
 
 def check_size(method: Method, body: Body, max_msg: int) -> None:
-    """Raises LocalProtocolError when the device's buffer cannot hold the request."""
+    """Raises LocalProtocolError when the device's buffer cannot hold the request, or a list of it is longer than any device reads."""
+    names = _START_KEYS if method is Method.START else {}
+    for key, value in body.items():
+        if isinstance(value, list) and len(value) > MAX_DEVICE_ITEMS:
+            what = names.get(key, f"key {key}")
+            raise LocalProtocolError(f"{method.name} with {len(value)} of {what} exceeds the {MAX_DEVICE_ITEMS} that a device takes")
     size = len(messages.encode_control(messages.Request(_RID_FOR_SIZE, method, body)))
     if size <= max_msg:
         return
-    names = _START_KEYS if method is Method.START else {}
     sizes = sorted(((len(pack(value)), names.get(key, f"key {key}")) for key, value in body.items()), reverse=True)
     largest = ", ".join(f"{name} {key_bytes}" for key_bytes, name in sizes[:LARGEST_KEYS])
     raise LocalProtocolError(f"{method.name} of {size} bytes exceeds the device's {max_msg} (largest: {largest})")
