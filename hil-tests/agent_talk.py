@@ -29,10 +29,10 @@ RAW_RID: Final = 60000
 
 
 class AgentTalk:
-    """connect() begins, and begins anew after hang_up() or kill(). What was stored stays."""
+    """connect() begins, and begins anew after hang_up() or kill(). What was stored stays. before: words of what starts the agent."""
 
-    def __init__(self, directory: Path, *options: str, python: str = sys.executable) -> None:
-        self._argv = [python, wirelet_agent.__file__, "--directory", str(directory), *options]
+    def __init__(self, directory: Path, *options: str, python: str = sys.executable, before: Sequence[str | bytes] = ()) -> None:
+        self._argv: list[str | bytes] = [*before, python, wirelet_agent.__file__, "--directory", str(directory), *options]
         self._directory = directory
         self._front: subprocess.Popen[bytes] | None = None
         self._core: FramedProtocol

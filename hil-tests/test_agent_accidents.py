@@ -1,0 +1,211 @@
+"""What happens to a machine may not end the agent's programs, and nothing of it may outlive the agent: no sshd, real processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from agent_talk import AgentTalk
+from needs import OWN_MOUNTS
+from sshd import children
+from test_agent_device import is_running, programs, wait_for_end, wait_until
+
+from transports.agent.wirelet_agent import MAX_SLOTS
+from transports.protocol import ExitReason, StopWorkload, WorkloadState
+from transports.wire.numbers import Code, Method
+
+LONGEST_MS = 0xFFFFFFFF
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[AgentTalk]:
+    with contextlib.closing(AgentTalk(tmp_path / "agent", "--slots", "2", "--log", "65536")) as made:
+        yield made
+
+
+def guardian_of(agent: AgentTalk) -> int:
+    (guardian,) = set(children(agent.server)) - set(programs(agent))
+    return guardian
+
+
+# -- what a gateway may ask
+
+
+def test_the_longest_grace_harms_nobody_when_the_connection_ends(agent: AgentTalk) -> None:
+    agent.connect()
+    agent.start("sh", "-c", "trap '' TERM; while :; do sleep 0.05; done")
+    (pid,) = programs(agent)
+    assert agent.ask(StopWorkload(1, 1, LONGEST_MS)).code == Code.OK
+    server = agent.server
+    agent.hang_up()
+    (status,) = agent.connect()
+    assert status.state is WorkloadState.STOPPING
+    assert (agent.server, programs(agent)) == (server, [pid])
+
+
+def test_the_longest_wait_for_a_session_harms_nobody(agent: AgentTalk) -> None:
+    agent.connect()
+    agent.ask_raw(Method.START, {1: 1, 2: 1, 3: "host", 4: ["sleep", "1000"], 9: [1, LONGEST_MS]})
+    agent.until(lambda: agent.records)
+    agent.hang_up()
+    (status,) = agent.connect()
+    assert status.state is WorkloadState.RUNNING
+
+
+def test_a_signal_that_there_is_not_is_refused(agent: AgentTalk) -> None:
+    agent.connect()
+    agent.start("sleep", "1000")
+    for number in (65, 255):
+        assert agent.ask(StopWorkload(1, 1, 1000, number)).code == Code.INVALID
+    assert agent.ask(StopWorkload(1, 1, 1000, 64)).code == Code.OK
+    assert agent.ended().signal == 64
+
+
+# -- programs
+
+
+def test_a_gateway_comes_back_while_every_program_prints_without_end(tmp_path: Path) -> None:
+    with contextlib.closing(AgentTalk(tmp_path / "agent", "--slots", str(MAX_SLOTS))) as agent:
+        agent.connect()
+        for wid in range(MAX_SLOTS):
+            agent.start("sh", "-c", "yes '' & yes '' >&2", wid=wid + 1)
+        agent.hang_up()
+        assert len(agent.connect()) == MAX_SLOTS
+
+
+def test_a_machine_without_room_for_another_program_says_so(agent: AgentTalk) -> None:
+    agent.connect()
+    used = {int(fd) for fd in os.listdir(f"/proc/{agent.server}/fd")}
+    _, second_free = [fd for fd in range(len(used) + 2) if fd not in used][:2]
+    resource.prlimit(agent.server, resource.RLIMIT_NOFILE, (second_free, second_free))  # room for /dev/null, and for no pipe
+    agent.start("true")
+    ended = agent.ended()
+    assert (ended.exit_code, ended.reason) == (126, ExitReason.START_FAILED)
+    agent.until(lambda: agent.said() == [b"wirelet-agent: Too many open files"])
+
+
+# -- the guardian
+
+
+def test_a_start_that_failed_leaves_the_guardian_nothing_to_kill(agent: AgentTalk) -> None:
+    agent.connect()
+    guardian = guardian_of(agent)
+    os.kill(guardian, signal.SIGSTOP)
+    agent.start("no-such-program", wid=1)
+    agent.start("true", wid=2)
+    agent.ended(2)
+    told = os.open(f"/proc/{guardian}/fd/{reading_end(guardian)}", os.O_RDONLY | os.O_NONBLOCK)
+    lines = os.read(told, 4096).decode().split()
+    os.close(told)
+    os.kill(guardian, signal.SIGCONT)
+    assert lines
+    assert sorted(line[1:] for line in lines if line[0] == "+") == sorted(line[1:] for line in lines if line[0] == "-")
+
+
+def reading_end(pid: int) -> int:
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        flags = int(Path(f"/proc/{pid}/fdinfo/{fd.name}").read_text().split("flags:")[1].split()[0], 8)
+        if os.readlink(fd).startswith("pipe:") and flags & os.O_ACCMODE == os.O_RDONLY:
+            return int(fd.name)
+    raise AssertionError("no pipe")
+
+
+def test_a_start_just_after_the_guardian_s_end_is_a_start(agent: AgentTalk) -> None:
+    agent.connect()
+    guardian, server = guardian_of(agent), agent.server
+    os.kill(server, signal.SIGSTOP)
+    try:
+        os.kill(guardian, signal.SIGKILL)
+        agent.ask_raw(Method.START, {1: 1, 2: 1, 3: "host", 4: ["echo", "up"]})
+        agent._talk()
+    finally:
+        os.kill(server, signal.SIGCONT)
+    ended = agent.ended()
+    assert (ended.exit_code, ended.signal) == (0, None)
+
+
+def test_another_guardian_does_not_hold_a_connection_that_was_replaced(agent: AgentTalk) -> None:
+    agent.connect()
+    guardian = guardian_of(agent)
+    os.kill(guardian, signal.SIGKILL)
+    wait_until(lambda: bool(set(children(agent.server)) - {guardian}))
+    first = agent._front
+    assert first is not None
+    agent.connect()
+    assert first.wait(10) == 0
+    first.communicate()
+
+
+def test_an_agent_that_cannot_have_another_guardian_keeps_its_programs_and_tries_again(agent: AgentTalk) -> None:
+    agent.connect()
+    agent.start("sleep", "1000")
+    (pid,) = programs(agent)
+    server, guardian = agent.server, guardian_of(agent)
+    soft, hard = resource.prlimit(server, resource.RLIMIT_NOFILE)
+    resource.prlimit(server, resource.RLIMIT_NOFILE, (3, hard))
+    os.kill(guardian, signal.SIGKILL)
+    agent.ask(StopWorkload(9, 1, 0))
+    agent.ask(StopWorkload(9, 1, 0))
+    assert is_running(pid)
+    resource.prlimit(server, resource.RLIMIT_NOFILE, (soft, hard))
+    agent.until(lambda: set(children(server)) - {pid, guardian}, "another guardian")
+    os.kill(server, signal.SIGKILL)
+    wait_for_end(pid)
+
+
+def test_a_server_without_a_guardian_takes_its_programs_along_however_it_ends(agent: AgentTalk) -> None:
+    agent.connect()
+    agent.start("sleep", "1000")
+    (pid,) = programs(agent)
+    server, guardian = agent.server, guardian_of(agent)
+    resource.prlimit(server, resource.RLIMIT_NOFILE, (3, 3))
+    os.kill(guardian, signal.SIGKILL)
+    agent.ask(StopWorkload(9, 1, 0))
+    os.kill(server, signal.SIGINT)  # an exception
+    wait_for_end(pid)
+
+
+# -- the directory
+
+
+def test_a_server_whose_directory_is_gone_ends_with_its_programs(agent: AgentTalk, tmp_path: Path) -> None:
+    agent.connect()
+    agent.start("sleep", "1000")
+    (pid,) = programs(agent)
+    first = agent.server
+    shutil.rmtree(tmp_path / "agent")
+    agent.hang_up()
+    try:
+        wait_for_end(pid)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(first, signal.SIGTERM)
+    assert agent.connect() == ()
+
+
+def test_an_agent_starts_on_a_full_disk(tmp_path: Path, need: Callable[[str], None]) -> None:
+    need("tmpfs")
+    directory = tmp_path / "agent"
+    directory.mkdir(0o700)
+    fill = f"mount -t tmpfs -o size=64k,mode=700 tmpfs {directory} && ! dd if=/dev/zero of={directory}/fill 2>/dev/null"
+    before = (*OWN_MOUNTS, "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", f'{fill} && exec "$@"', "sh")
+    with contextlib.closing(AgentTalk(directory, before=before)) as agent:
+        agent.connect()
+        agent.start("echo", "up")
+        assert agent.ended().exit_code == 0
+
+
+def test_a_home_of_any_bytes_is_where_a_program_begins(tmp_path: Path) -> None:
+    home = os.fsencode(tmp_path) + b"/j\xf6rg"
+    os.mkdir(home)
+    with contextlib.closing(AgentTalk(tmp_path / "agent", before=("env", b"HOME=" + home))) as agent:
+        agent.connect()
+        agent.start("pwd")
+        assert agent.ended().exit_code == 0
+        agent.until(lambda: agent.said() == [home])
