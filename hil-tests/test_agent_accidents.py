@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -17,10 +22,13 @@ from sshd import children
 from test_agent_device import is_running, programs, wait_for_end, wait_until
 
 from transports.agent.wirelet_agent import MAX_SLOTS
-from transports.protocol import ExitReason, StopWorkload, WorkloadState
+from transports.protocol import ExitReason, Gap, Joined, Output, RemoveWorkload, StopWorkload, WorkloadState
 from transports.wire.numbers import Code, Method
 
 LONGEST_MS = 0xFFFFFFFF
+PUT = str(resources.files("transports.agent").joinpath("put.py"))
+WITHOUT_ID = (*OWN_MOUNTS, "sh", "-c", '{ [ ! -e /etc/machine-id ] || mount --bind /dev/null /etc/machine-id; } && exec "$@"', "sh")
+"""Starts a program that finds no id of this machine."""
 
 
 @pytest.fixture
@@ -39,7 +47,8 @@ def guardian_of(agent: AgentTalk) -> int:
 
 def test_the_longest_grace_harms_nobody_when_the_connection_ends(agent: AgentTalk) -> None:
     agent.connect()
-    agent.start("sh", "-c", "trap '' TERM; while :; do sleep 0.05; done")
+    agent.start("sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done")
+    agent.until(lambda: agent.said() == [b"up"])
     (pid,) = programs(agent)
     assert agent.ask(StopWorkload(1, 1, LONGEST_MS)).code == Code.OK
     server = agent.server
@@ -88,6 +97,16 @@ def test_a_machine_without_room_for_another_program_says_so(agent: AgentTalk) ->
     ended = agent.ended()
     assert (ended.exit_code, ended.reason) == (126, ExitReason.START_FAILED)
     agent.until(lambda: agent.said() == [b"wirelet-agent: Too many open files"])
+
+
+def test_who_stays_behind_and_prints_without_end_costs_no_line_of_others(agent: AgentTalk, tmp_path: Path) -> None:
+    agent.connect()
+    left = tmp_path / "left"
+    agent.start("sh", "-c", f"setsid sh -c 'touch {left}; exec yes' & while [ ! -e {left} ]; do sleep 0.02; done")
+    agent.ended()
+    agent.ask(RemoveWorkload(1, 1))
+    gaps = [item for event in agent.events if isinstance(event, Output) for item in event.items if isinstance(item, Gap)]
+    assert gaps == []
 
 
 # -- the guardian
@@ -199,6 +218,64 @@ def test_an_agent_starts_on_a_full_disk(tmp_path: Path, need: Callable[[str], No
         agent.connect()
         agent.start("echo", "up")
         assert agent.ended().exit_code == 0
+
+
+def put(base: Path, *before: str) -> str:
+    """Something that is not put. What is said about it."""
+    source = b"# an agent" * 1000
+    words = ["nonce", hashlib.sha256(source).hexdigest(), str(len(source)), str(base), "rack", "4", "65536"]
+    tried = subprocess.run([*before, sys.executable, "-I", PUT, *words], input=source, capture_output=True, timeout=20, check=False)
+    assert tried.returncode == 1
+    return tried.stderr.decode()
+
+
+def test_a_put_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    assert "File too large" in put(tmp_path, "sh", "-c", 'ulimit -f 8; exec "$@"', "sh")
+    assert os.listdir(tmp_path / "rack") == []
+
+
+def test_nothing_is_put_where_others_may_write(tmp_path: Path) -> None:
+    (tmp_path / "rack").mkdir()
+    (tmp_path / "rack").chmod(0o777)
+    assert "others may write there, or own it" in put(tmp_path)
+    assert os.listdir(tmp_path / "rack") == []
+
+
+def test_a_machine_without_an_id_gets_one_even_if_its_file_is_not_whole(tmp_path: Path, need: Callable[[str], None]) -> None:
+    need("tmpfs")
+    directory = tmp_path / "agent"
+    directory.mkdir(0o700)
+    (directory / "agent.id").touch()
+    with contextlib.closing(AgentTalk(directory, before=WITHOUT_ID)) as agent:
+        agent.connect()
+        made = (directory / "agent.id").read_bytes()
+        assert len(made) == 16
+        os.kill(agent.server, signal.SIGKILL)
+        agent.hang_up()
+        agent.connect()
+        assert (directory / "agent.id").read_bytes() == made
+        assert len({event.device_id for event in agent.events if isinstance(event, Joined)}) == 1
+
+
+def test_why_an_agent_ends_as_soon_as_it_is_started_is_told(tmp_path: Path, need: Callable[[str], None]) -> None:
+    need("tmpfs")
+    directory = tmp_path / "agent"
+    directory.mkdir(0o700)
+    (directory / "agent.id").mkdir()
+    told = AgentTalk(directory, before=WITHOUT_ID).try_to_connect()
+    assert "it ends as soon as it is started: IsADirectoryError: [Errno 21] Is a directory: 'agent.id'" in told
+
+
+def test_whoever_comes_to_an_agent_that_hangs_is_told_so(agent: AgentTalk) -> None:
+    agent.connect()
+    server = agent.server
+    os.kill(server, signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(12) as many:
+            told = list(many.map(lambda _: agent.try_to_connect(), range(12)))
+    finally:
+        os.kill(server, signal.SIGCONT)
+    assert {f"process {server} does not answer within 10 s" in each for each in told} == {True}
 
 
 def test_a_home_of_any_bytes_is_where_a_program_begins(tmp_path: Path) -> None:

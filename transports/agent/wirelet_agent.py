@@ -31,6 +31,7 @@ import socket
 import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 from array import array
@@ -1146,8 +1147,6 @@ SIGNALED: Final = 128
 READ_BYTES: Final = 65536
 DRAIN_S: Final = 5.0
 """So long may who left the group hold the output open after the end of the program."""
-MAX_DRAIN_READS: Final = 64
-"""A pipe holds 64 KiB; the smallest read is of 3 KiB."""
 LINK_LOSS_GRACE_S: Final = 5.0
 LIVE: Final = (RUNNING, STOPPING)
 
@@ -1160,17 +1159,27 @@ class Pipe:
         self.kind = kind
         self.fd = fd
         self.read_at = 0.0
+        self._left: int | None = None
+        """So many bytes are still read; None: all that come."""
         self._half = b""
         os.set_blocking(fd, False)
 
     def read(self, most: int) -> list[bytes] | None:
         """Lines that are whole; None at the end. Raises BlockingIOError."""
-        data = os.read(self.fd, most)
+        data = os.read(self.fd, most if self._left is None else min(most, self._left))
         if not data:
             return None
+        if self._left is not None:
+            self._left -= len(data)
         lines = (self._half + data).split(b"\n")
         self._half = lines.pop()
         return lines
+
+    def leave(self) -> bool:
+        """Read no more than what is there now. Whether that is nothing."""
+        (there,) = struct.unpack("i", fcntl.ioctl(self.fd, termios.FIONREAD, bytes(4)))
+        self._left = there if self._left is None else min(there, self._left)
+        return self._left == 0
 
     def overlong(self) -> list[bytes]:
         """Pieces of the line whose end has not come, if it is too long for a record."""
@@ -1531,7 +1540,9 @@ class Server:
             self._guard_again(now)
         for run in self._runs.values():
             run.handle_deadline(now)
-            if run.drained_by is not None and not self._hold.is_on and (not run.pipes or now >= run.drained_by):
+            if run.drained_by is not None and now >= run.drained_by:
+                self._leave_behind(run, now)
+            if run.drained_by is not None and not run.pipes:
                 self._finish(run, now)
         if self._is_outdated and session.in_session and self._is_idle():
             self._is_outdated = False
@@ -1697,16 +1708,14 @@ class Server:
         self._guardian.close()
         self._guardian, self._guard_at = guardian, None
 
-    def _finish(self, run: Run, now: float) -> None:
-        """Its output is in the log, or who still holds it open had time."""
+    def _leave_behind(self, run: Run, now: float) -> None:
+        """Who still holds its output open had time. What is said by now waits for room in the log like anything else."""
         for pipe in list(run.pipes):
-            with contextlib.suppress(BlockingIOError):
-                for _ in range(MAX_DRAIN_READS):
-                    lines = pipe.read(self._read_bytes)
-                    if lines is None:
-                        break
-                    self._log(pipe, lines, now)
-            self._close(pipe, now)
+            if pipe.leave():
+                self._close(pipe, now)
+
+    def _finish(self, run: Run, now: float) -> None:
+        """Its output is in the log."""
         process = run.process
         assert process is not None
         for stream in (process.stdout, process.stderr):
@@ -1821,8 +1830,11 @@ STDERR_FILE: Final = "agent.err"
 MAX_STDERR_BYTES: Final = 65536
 """Nothing but what a fault of ours leaves."""
 ID_FILE: Final = "agent.id"
+ID_BYTES: Final = 16
 ATTACH_DEADLINE_S: Final = 10.0
 LOOK_S: Final = 0.05
+MAX_STARTS: Final = 3
+"""By one front: a server that was there may end because of it, and another front may be quicker."""
 MIN_RING_BYTES: Final = 65536
 MAX_RING_BYTES: Final = 1 << 30
 MAX_SLOTS: Final = 31
@@ -1831,9 +1843,13 @@ MAX_SLOTS: Final = 31
 def attach(settings: Settings) -> socket.socket:
     """A connection to the server of this directory, which is started if there is none. Raises OSError."""
     deadline = time.monotonic() + ATTACH_DEADLINE_S
+    starts = 0
     while time.monotonic() < deadline:
         lock = _try_lock()
+        if lock is not None and starts >= MAX_STARTS:
+            raise ChildProcessError(errno.ECHILD, f"it ends as soon as it is started: {_last_words()}", os.path.abspath(STDERR_FILE))
         if lock is not None:
+            starts += 1
             _start_server(lock, settings)
         sock = _connect(settings, deadline - time.monotonic())
         if sock is not None:
@@ -1842,6 +1858,12 @@ def attach(settings: Settings) -> socket.socket:
     with open(LOCK) as file:
         who = f"process {file.read(16).strip()} does not answer within {ATTACH_DEADLINE_S:g} s"
     raise TimeoutError(errno.ETIMEDOUT, who, os.path.abspath(SOCKET))
+
+
+def _last_words() -> str:
+    with contextlib.suppress(OSError, IndexError), open(STDERR_FILE, errors="replace") as file:
+        return file.read(MAX_STDERR_BYTES).splitlines()[-1]
+    return "nothing is known"
 
 
 def _try_lock() -> int | None:
@@ -1860,7 +1882,7 @@ def _connect(settings: Settings, patience_s: float) -> socket.socket | None:
     sock = socket.socket(socket.AF_UNIX)
     sock.settimeout(max(LOOK_S, patience_s))
     reply = b""
-    with contextlib.suppress(ConnectionError, FileNotFoundError, TimeoutError, socket.timeout):
+    with contextlib.suppress(ConnectionError, FileNotFoundError, BlockingIOError, TimeoutError, socket.timeout):
         sock.connect(SOCKET)
         sock.sendall(settings.greeting)
         while len(reply) < len(GREETED):
@@ -1925,13 +1947,24 @@ def device_id() -> bytes:
     machine = b""
     with contextlib.suppress(OSError), open("/etc/machine-id", "rb") as file:
         machine = file.read(64).strip()
-    if not machine:
-        with contextlib.suppress(FileExistsError), open(ID_FILE, "xb") as file:
-            file.write(os.urandom(16))
-        with open(ID_FILE, "rb") as file:
-            machine = file.read(64)
+    machine = machine or _own_id()
     where = os.path.realpath(".").encode("utf-8", "surrogateescape")
     return hashlib.sha256(b"\0".join([b"wirelet-agent", machine, str(os.getuid()).encode(), where])).digest()[:8]
+
+
+def _own_id() -> bytes:
+    """Made once where a machine has none. Half of one would be that of other machines, too."""
+    with contextlib.suppress(FileNotFoundError), open(ID_FILE, "rb") as file:
+        kept = file.read(64)
+        if len(kept) == ID_BYTES:
+            return kept
+    made = os.urandom(ID_BYTES)
+    with open(ID_FILE + ".new", "wb") as file:
+        file.write(made)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(ID_FILE + ".new", ID_FILE)
+    return made
 
 
 def pump(sock: socket.socket) -> None:
