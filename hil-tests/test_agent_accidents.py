@@ -45,7 +45,8 @@ def guardian_of(agent: AgentTalk) -> int:
 # -- what a gateway may ask
 
 
-def test_the_longest_grace_harms_nobody_when_the_connection_ends(agent: AgentTalk) -> None:
+def test_the_longest_grace_harms_nobody_even_without_a_keepalive(agent: AgentTalk) -> None:
+    agent.keepalive_s = 0
     agent.connect()
     agent.start("sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done")
     agent.until(lambda: agent.said() == [b"up"])
