@@ -258,6 +258,15 @@ def test_a_machine_without_an_id_gets_one_even_if_its_file_is_not_whole(tmp_path
         assert len({event.device_id for event in agent.events if isinstance(event, Joined)}) == 1
 
 
+@pytest.mark.parametrize("call", ["signal(SIGCHLD, SIG_IGN)", "pthread_sigmask(SIG_BLOCK, [SIGCHLD, SIGTERM])"], ids=["ignored", "blocked"])
+def test_who_starts_an_agent_may_have_lost_its_hearing(tmp_path: Path, call: str) -> None:
+    deaf = (sys.executable, "-c", f"import os, sys; from signal import *; {call}; os.execvp(sys.argv[1], sys.argv[1:])")
+    with contextlib.closing(AgentTalk(tmp_path / "agent", before=deaf)) as agent:
+        agent.connect()
+        agent.start("sh", "-c", "exit 3")
+        assert agent.ended().exit_code == 3
+
+
 def test_why_an_agent_ends_as_soon_as_it_is_started_is_told(tmp_path: Path, need: Callable[[str], None]) -> None:
     need("tmpfs")
     directory = tmp_path / "agent"

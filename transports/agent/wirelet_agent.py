@@ -2011,6 +2011,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Does not return once there is a connection; else says why there is none."""
+    # Whatever who started us did with them: ends of children must be heard, and programs begin as anywhere.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
         with open(__file__, "rb") as file:
             version = hashlib.sha256(file.read()).hexdigest()[:12]
