@@ -1834,7 +1834,7 @@ ID_BYTES: Final = 16
 ATTACH_DEADLINE_S: Final = 10.0
 LOOK_S: Final = 0.05
 MAX_STARTS: Final = 3
-"""By one front: a server that was there may end because of it, and another front may be quicker."""
+"""By one front, of servers that leave a fault: one without may just have been replaced by another front."""
 MIN_RING_BYTES: Final = 65536
 MAX_RING_BYTES: Final = 1 << 30
 MAX_SLOTS: Final = 31
@@ -1843,10 +1843,10 @@ MAX_SLOTS: Final = 31
 def attach(settings: Settings) -> socket.socket:
     """A connection to the server of this directory, which is started if there is none. Raises OSError."""
     deadline = time.monotonic() + ATTACH_DEADLINE_S
-    starts = 0
+    starts, told_bytes = 0, _told_bytes()
     while time.monotonic() < deadline:
         lock = _try_lock()
-        if lock is not None and starts >= MAX_STARTS:
+        if lock is not None and starts >= MAX_STARTS and _told_bytes() != told_bytes:
             raise ChildProcessError(errno.ECHILD, f"it ends as soon as it is started: {_last_words()}", os.path.abspath(STDERR_FILE))
         if lock is not None:
             starts += 1
@@ -1860,10 +1860,16 @@ def attach(settings: Settings) -> socket.socket:
     raise TimeoutError(errno.ETIMEDOUT, who, os.path.abspath(SOCKET))
 
 
+def _told_bytes() -> int:
+    """How much servers of this directory have left."""
+    with contextlib.suppress(OSError):
+        return os.path.getsize(STDERR_FILE)
+    return 0
+
+
 def _last_words() -> str:
-    with contextlib.suppress(OSError, IndexError), open(STDERR_FILE, errors="replace") as file:
-        return file.read(MAX_STDERR_BYTES).splitlines()[-1]
-    return "nothing is known"
+    with open(STDERR_FILE, errors="replace") as file:
+        return (file.read().splitlines() or [""])[-1]
 
 
 def _try_lock() -> int | None:
