@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime
 import http
 import json
 import os
@@ -27,7 +28,7 @@ from typing import Any, Final
 
 import control_plane_flags as flags
 from endpoint import Endpoint
-from pki import CertificateAuthority, KeyPair, write_kubeconfig
+from pki import LIFETIME, CertificateAuthority, KeyPair, write_kubeconfig
 from processes import NotReady, Process, Reaper, free_port
 
 BUILD: Final = Path(__file__).resolve().parent / "control-plane" / "build"
@@ -136,14 +137,18 @@ class ControlPlane:
 
     # -- identities
 
-    def node_identity(self, name: str) -> Path:
-        """A kubeconfig for `system:node:<name>`: what a joined kubelet holds."""
-        return self.identity(f"system:node:{name}", ["system:nodes"])
+    def node_identity(self, name: str, lifetime: datetime.timedelta = LIFETIME) -> Path:
+        """A kubeconfig for `system:node:<name>`: what a joined kubelet holds. The same file each time, with a new certificate."""
+        user, groups = f"system:node:{name}", ["system:nodes"]
+        client = self.ca.client(user.replace(":", "-"), user, groups, lifetime)
+        return write_kubeconfig(self._kubeconfig(user), self.server, self.client_ca_file, client)
 
     def identity(self, user: str, groups: Sequence[str] = ()) -> Path:
         """A kubeconfig for any user; without a binding it may do next to nothing."""
-        path = self.folder / f"{user.replace(':', '-')}.kubeconfig"
-        return write_kubeconfig(path, self.server, self.client_ca_file, self.client_certificate(user, groups))
+        return write_kubeconfig(self._kubeconfig(user), self.server, self.client_ca_file, self.client_certificate(user, groups))
+
+    def _kubeconfig(self, user: str) -> Path:
+        return self.folder / f"{user.replace(':', '-')}.kubeconfig"
 
     def client_certificate(self, user: str, groups: Sequence[str] = ()) -> KeyPair:
         """To call a kubelet directly."""
@@ -206,7 +211,7 @@ class ControlPlane:
         with self._layout.audit_log.open() as log:
             # The last line may be half written.
             events = [json.loads(line) for line in log if line.endswith("\n")]
-        return [event for event in events if user is None or event["user"]["username"] == user]
+        return [event for event in events if user is None or event["user"].get("username") == user]  # nobody, in a 401
 
     def compact(self) -> None:
         """Forget etcd's history, so that a watch from an older resourceVersion is answered with 410 once the API server has restarted."""

@@ -46,9 +46,9 @@ class CertificateAuthority:
         self._cert = builder.sign(self._key, hashes.SHA256())
         self.files = self._write("ca", self._cert, self._key)
 
-    def client(self, file_name: str, user: str, groups: Sequence[str] = ()) -> KeyPair:
+    def client(self, file_name: str, user: str, groups: Sequence[str] = (), lifetime: datetime.timedelta = LIFETIME) -> KeyPair:
         """A certificate that authenticates as user in groups."""
-        return self._issue(file_name, _name(user, groups), (), (ExtendedKeyUsageOID.CLIENT_AUTH,))
+        return self._issue(file_name, _name(user, groups), (), (ExtendedKeyUsageOID.CLIENT_AUTH,), lifetime)
 
     def server(self, file_name: str, common_name: str, dns: Sequence[str], ips: Sequence[str], groups: Sequence[str] = ()) -> KeyPair:
         """A serving certificate for the names and addresses."""
@@ -64,10 +64,15 @@ class CertificateAuthority:
         return KeyPair(public, self._write_key(file_name, key))
 
     def _issue(
-        self, file_name: str, subject: x509.Name, names: Sequence[x509.GeneralName], usages: Sequence[x509.ObjectIdentifier]
+        self,
+        file_name: str,
+        subject: x509.Name,
+        names: Sequence[x509.GeneralName],
+        usages: Sequence[x509.ObjectIdentifier],
+        lifetime: datetime.timedelta = LIFETIME,
     ) -> KeyPair:
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(subject, self._name, key.public_key())
+        builder = _builder(subject, self._name, key.public_key(), lifetime)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage(list(usages)), critical=False)
@@ -112,7 +117,9 @@ def _name(common_name: str, groups: Sequence[str]) -> x509.Name:
     return x509.Name([*attributes, x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurvePublicKey, lifetime: datetime.timedelta = LIFETIME
+) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -121,7 +128,7 @@ def _builder(subject: x509.Name, issuer: x509.Name, public_key: ec.EllipticCurve
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(now + LIFETIME)
+        .not_valid_after(now + lifetime)
     )
 
 

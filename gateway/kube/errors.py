@@ -58,7 +58,9 @@ class Forbidden(KubeApiError):
 
 
 class Unauthorized(KubeApiError):
-    """401: the credentials are not accepted."""
+    """401: the credentials are not accepted (or no more: they are read again, and the next request may be let in)."""
+
+    retryable = True
 
 
 class Rejected(KubeApiError):

@@ -20,6 +20,8 @@ from gateway.pods.view import ContainerView, PodView
 MAX_MESSAGE_BYTES: Final = 4096
 MAX_POD_MESSAGE_BYTES: Final = 12288
 """terminated.message, for a container and for all of a pod (pkg/kubelet/kuberuntime, MaxContainerTerminationMessageLength)."""
+MAX_RESTARTS: Final = 2**31 - 1
+"""What the API holds (int32). Attempts are counted by devices too, in 32 bits without a sign, and a status that is refused is never written."""
 SHARED_SLOT: Final = "shared"
 """Stands for the class where none was requested."""
 CREATING: Final = "ContainerCreating"
@@ -49,7 +51,7 @@ class ContainerStatuses:
             "name": container.name,
             "image": image,
             "imageID": image if last else "",
-            "restartCount": last.gen - 1 if last else 0,
+            "restartCount": min(last.gen - 1, MAX_RESTARTS) if last else 0,
             "state": state,
             "lastState": {"terminated": self._terminated(earlier[-1])} if earlier and earlier[-1].state is AttemptState.EXITED else {},
             "started": is_running,

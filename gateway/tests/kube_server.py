@@ -57,6 +57,7 @@ class KubeServer:
     def __init__(self) -> None:
         self.asked: list[Asked] = []
         self.url = ""
+        self._open = 0
         self._answers: dict[tuple[str, str], deque[Answer | WatchAnswer]] = defaultdict(deque)
         self._news = anyio.Event()
 
@@ -74,20 +75,32 @@ class KubeServer:
                 await self._news.wait()
         return self.seen(method, path)
 
+    async def until_open(self, count: int) -> None:
+        """Waits until so many connections are left."""
+        with anyio.fail_after(5):
+            while self._open != count:
+                await self._news.wait()
+
     async def serve(self, stream: SocketStream) -> None:
         connection = h11.Connection(h11.SERVER)
+        self._open += 1
         async with stream:
             with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, h11.RemoteProtocolError):
                 while await self._exchange(connection, stream):
                     connection.start_next_cycle()
+        self._open -= 1
+        self._tell()
+
+    def _tell(self) -> None:
+        news, self._news = self._news, anyio.Event()
+        news.set()
 
     async def _exchange(self, connection: h11.Connection, stream: SocketStream) -> bool:
         asked = await self._request(connection, stream)
         if asked is None:
             return False
         self.asked.append(asked)
-        news, self._news = self._news, anyio.Event()
-        news.set()
+        self._tell()
         answers = self._answers[asked.method, asked.path]
         answer = answers.popleft() if len(answers) > 1 else answers[0] if answers else Answer(404, {"kind": "Status", "reason": "NotFound"})
         if isinstance(answer, WatchAnswer):

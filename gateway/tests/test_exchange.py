@@ -53,7 +53,7 @@ async def test_a_write_that_is_not_answered_has_an_end(tmp_path: Path, monkeypat
 
 
 async def test_an_answer_to_a_write_has_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.kube.api.MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr("gateway.kube.clients.MAX_ANSWER_BYTES", 1000)
     async with kube_server(tmp_path) as (server, api):
         server.will("POST", "/x", Answer(200, {"x": "y" * 1000}))
         with pytest.raises(Unavailable, match="the answer exceeds 1000 bytes"):

@@ -48,7 +48,7 @@ def status_object(code: int, reason: str, **more: Any) -> bytes:
     ("code", "reason", "kind", "retryable"),
     [
         (400, "BadRequest", Rejected, False),
-        (401, "Unauthorized", Unauthorized, False),
+        (401, "Unauthorized", Unauthorized, True),
         (403, "Forbidden", Forbidden, True),
         (404, "NotFound", NotFound, False),
         (409, "Conflict", Conflict, False),
@@ -218,7 +218,7 @@ async def test_a_watch_that_is_not_answered_is_unavailable_as_soon_as_a_request(
 
 
 async def test_a_watch_that_says_nothing_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.kube.api.WATCH_SILENCE_S", 0.2)
+    monkeypatch.setattr("gateway.kube.clients.WATCH_SILENCE_S", 0.2)
     async with kube_server(tmp_path) as (server, api):
         server.will("WATCH", "/api/v1/pods", WatchAnswer.of(("ADDED", {}), ends=anyio.Event()))
         with anyio.fail_after(5), pytest.raises(Unavailable, match="did not answer in time"):
@@ -226,7 +226,7 @@ async def test_a_watch_that_says_nothing_is_unavailable(tmp_path: Path, monkeypa
 
 
 async def test_an_answer_without_an_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.kube.api.MAX_ANSWER_BYTES", 1000)
+    monkeypatch.setattr("gateway.kube.clients.MAX_ANSWER_BYTES", 1000)
     async with kube_server(tmp_path) as (server, api):
         server.will("GET", POD, Answer(200, {"x": "y" * 1000}))
         with pytest.raises(Unavailable, match="the answer exceeds 1000 bytes"):

@@ -98,6 +98,11 @@ def test_a_restarted_container_shows_its_last_end() -> None:
     assert container["containerID"] == "wirelet://5"
 
 
+@pytest.mark.parametrize(("gen", "restarts"), [(1, 0), (2**31, 2**31 - 1), (2**32 - 1, 2**31 - 1)])
+def test_a_device_that_counts_further_than_the_api_holds_up_no_status(gen: int, restarts: int) -> None:
+    assert status_of(pod(), {"main": [attempt(gen)]})["containerStatuses"][0]["restartCount"] == restarts
+
+
 RUNNING = attempt()
 DONE = attempt(1, "exited")
 FAILED = attempt(1, "exited", exit_code=3)
