@@ -14,8 +14,8 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
 MAX_NODE_NAME: Final = 253
-KEEPALIVE_S: Final = (0.1, 3600.0)
-"""Below, the frames alone fill a slow line; above, a dead device counts as alive for hours."""
+KEEPALIVE_S: Final = (0.1, 65.0)
+"""Below, the frames alone fill a slow line; the wire says it in 16 bits of milliseconds (SPEC.md, WELCOME)."""
 DEADLINE_S: Final = (0.1, 3600.0)
 """Of a hook: it must have time to be started, and must not hold a board for ever."""
 EXAMINED_S: Final = (1.0, 24 * 3600.0)

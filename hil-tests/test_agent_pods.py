@@ -65,7 +65,7 @@ def test_a_pod_with_more_variables_than_frames_carry_is_told_so_and_harms_no_oth
     lab.wait(lambda: len(lab.workloads()) == 1, "it runs")
     (pid,) = lab.workloads()
     lab.run("many", "true", env=[{"name": f"V{number}", "value": "x"} for number in range(65)])
-    lab.wait(lambda: "START with 65 of env exceeds the 64 that a device takes" in str(lab.pod("many")), "the reason")
+    lab.wait(lambda: "START: 65 env exceed the 64 that a device takes" in str(lab.pod("many")), "the reason")
     assert "CreateContainerConfigError" in str(lab.pod("many"))
     assert lab.workloads() == [pid]
     assert (lab.pod("long") or {})["status"]["containerStatuses"][0]["ready"]

@@ -10,6 +10,7 @@ TransportError
   ProtocolError       something about the bytes
     LocalProtocolError  we asked for what the protocol does not allow: a bug of the caller
     RemoteProtocolError the device sent what it must not
+      NotUnderstood       a key of a later version that says so: drop the message
   DeviceError         the device answered "no"
   SessionLost         the session ended before the answer came; the outcome is unknown until the next LIST
 """
@@ -61,6 +62,10 @@ class LocalProtocolError(ProtocolError):
 
 class RemoteProtocolError(ProtocolError):
     """The peer sent something the protocol does not allow."""
+
+
+class NotUnderstood(RemoteProtocolError):
+    """The peer sent something that must not be acted upon by who does not know it: a negative key."""
 
 
 class DeviceError(TransportError):

@@ -395,7 +395,7 @@ class Reboot:
 
 @dataclass(frozen=True, slots=True)
 class ReadStats:
-    """Of readings, those that fit one answer."""
+    """All pages of it."""
 
 
 MAX_INPUT_BYTES: Final = 4096

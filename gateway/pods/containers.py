@@ -21,7 +21,7 @@ MAX_MESSAGE_BYTES: Final = 4096
 MAX_POD_MESSAGE_BYTES: Final = 12288
 """terminated.message, for a container and for all of a pod (pkg/kubelet/kuberuntime, MaxContainerTerminationMessageLength)."""
 MAX_RESTARTS: Final = 2**31 - 1
-"""What the API holds (int32). Attempts are counted by devices too, in 32 bits without a sign, and a status that is refused is never written."""
+"""What the API holds (int32). Devices count attempts in 32 bits without a sign, and a status that is refused would stay refused."""
 SHARED_SLOT: Final = "shared"
 """Stands for the class where none was requested."""
 CREATING: Final = "ContainerCreating"

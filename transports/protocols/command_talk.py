@@ -129,6 +129,8 @@ class CommandTalk:
             self._line.free(self.numbers)
             self._fail(DeviceError(close.code, close.text or "the device ended the command"))
         elif close.ch == self.numbers[0]:
+            if any(inlet.end is None for inlet in self._outputs[1:]):
+                raise RemoteProtocolError(f"CLOSE of channel {close.ch} before that of its standard error")
             self._end = _end_told_by(close)
             self._outputs[0].end = close.off
             self.look()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from transports.conversing import CoreCommand
@@ -20,6 +21,7 @@ from transports.protocol import (
     Away,
     Checkpoint,
     Counters,
+    DeviceStats,
     Event,
     Gap,
     Inventoried,
@@ -50,7 +52,8 @@ from transports.wire import messages
 from transports.wire.channels import Channels
 from transports.wire.datagrams import Hello
 from transports.wire.gateway_session import GatewaySession, Joining
-from transports.wire.numbers import Body, Caps, Code, Method
+from transports.wire.numbers import KEY_NEXT, Body, Caps, Code, Method
+from transports.wire.offsets import distance
 from transports.wire.profile import MAX_DEVICE_ITEMS
 from transports.wire.receive_stream import MAX_CREDIT_BYTES
 
@@ -61,6 +64,8 @@ MAX_PAGES: Final = 1024
 """Of one LIST or INVENTORY; a device that always says `next` is broken."""
 MAX_WORKLOADS: Final = 1024
 """In one LIST, and in the news before its end. A device has 31 slots: one that tells of more is broken, and all of them are kept."""
+MAX_READINGS: Final = 1024
+"""Of one STATS; all of them are shown."""
 MAX_MTU_DEFAULT: Final = 1024
 MAX_READ_PAUSE_S: Final = 0.04
 """However slow the line: nobody notices so little, and a longer pause saves hardly anything."""
@@ -69,6 +74,8 @@ RING_PART: Final = 4
 MAX_GATHERED_BYTES: Final = 3072
 """Of the 4096 that a tty holds. When it is full the driver stops the adapter, which loses bytes: the rest is for a loop that comes late."""
 
+KEEP_UPTIME_MS: Final = 24 * 3600 * 1000
+"""How far the uptime in the checkpoint may lag behind the one that was told: in 25 days it would lie ahead."""
 LOSSY_READ_PAUSE_S: Final = 0.005
 LOSSY_S: Final = 1.0
 """So long after a loss a line is read more often: until a lost frame is asked for, all that follows it is sent in vain."""
@@ -111,6 +118,8 @@ class FramedProtocol:
         self._counters = Counters()
         self._log = LogReader(checkpoint)
         self._clock = ClockFilter()
+        self._kept_uptime_ms = 0
+        """Of the newest checkpoint."""
         self._noise = NoiseWatch()
         self._bad_seen = 0
         self._problems = ProblemFilter()
@@ -124,6 +133,8 @@ class FramedProtocol:
         self._inventory: Inventory | None = None
         """The first page, which tells slots and board."""
         self._programs: tuple[ProgramInfo, ...] = ()
+        self._stats: dict[RequestId, tuple[DeviceStats, int]] = {}
+        """What came before the last page, and in how many."""
         self._early: list[WorkloadStatus] = []
         """Notifications before the end of LIST."""
         self._pages = 0
@@ -139,6 +150,8 @@ class FramedProtocol:
         session, counters = self._session, self._counters
         counters.rx_frames, counters.rx_bad, counters.tx_frames = session.rx_frames, session.rx_bad, session.tx_frames
         counters.retransmits, counters.rejects, counters.sessions = session.retransmits, session.log.rejects, session.sessions
+        unknown = {"unknown_frames": session.rx_unknown, "unknown_datagrams": session.unknown_datagrams}
+        counters.extra |= {name: count for name, count in unknown.items() if count}
         return counters
 
     @property
@@ -279,6 +292,7 @@ class FramedProtocol:
 
     def _checkpoint(self) -> Checkpoint:
         known, log = self._session.known, self._log
+        self._kept_uptime_ms = known.uptime_ms
         return Checkpoint(known.boot_id, log.epoch, log.expected, log.tail, known.sid, known.uptime_ms)
 
     # -- GatewayListener
@@ -328,6 +342,7 @@ class FramedProtocol:
     def on_left(self, why: str, now: float) -> None:
         self._put_output(now)
         self._is_listed = False
+        self._stats.clear()
         self._events += [RequestLost(request_id) for request_id in self._requests.close() if not self._is_of_a_talk(request_id)]
         if self._talks is not None:
             self._talks.lost(why)
@@ -357,6 +372,8 @@ class FramedProtocol:
 
     def on_uptime(self, uptime_ms: int, now: float) -> None:
         self._clock.add(uptime_ms, now)
+        if distance(uptime_ms, self._kept_uptime_ms) >= KEEP_UPTIME_MS:
+            self._log.touch()
 
     def on_message(self, message: messages.ControlMessage, now: float) -> None:
         match message:
@@ -399,23 +416,39 @@ class FramedProtocol:
         elif request.id is not None and self._is_of_a_talk(request.id):
             self._talking().answered(request.id, answer)
         elif request.id is not None:
-            self._answer_caller(request.id, request.method, answer)
+            self._answer_caller(request.id, request, answer)
         elif request.method is Method.LIST:
             self._receive_list(answer)
         else:
             self._receive_inventory(answer)
 
-    def _answer_caller(self, request_id: RequestId, method: Method, answer: messages.Answer) -> None:
+    def _answer_caller(self, request_id: RequestId, request: OpenRequest, answer: messages.Answer) -> None:
         status: WorkloadStatus | None = None
         try:
-            if method is Method.START and answer.code == Code.OK:
+            if request.method is Method.START and answer.code == Code.OK:
                 status = messages.status_from_map(answer.body)
-            elif method is Method.STATS and answer.code == Code.OK:
-                self._events.append(Reported(messages.StatsAnswer.from_map(answer.body).stats))
+                if (status.wid, status.gen) != (request.body[1], request.body[2]):
+                    raise RemoteProtocolError("START was answered with the status of another run")
+            elif request.method is Method.STATS and answer.code == Code.OK and not self._receive_stats(request_id, answer):
+                return
         except RemoteProtocolError:
             self._events.append(RequestLost(request_id))
             raise
         self._events.append(Answered(request_id, answer.code, status, answer.text))
+
+    def _receive_stats(self, request_id: RequestId, answer: messages.Answer) -> bool:
+        """False: there is one more page, and it was asked for."""
+        page = messages.StatsAnswer.from_map(answer.body)
+        first, pages = self._stats.pop(request_id, (page.stats, 0))
+        stats = replace(first, readings=(*first.readings, *page.stats.readings)) if pages else first
+        if pages == MAX_PAGES or len(stats.readings) > MAX_READINGS:
+            raise RemoteProtocolError(f"STATS has more than {MAX_READINGS} counters or {MAX_PAGES} pages")
+        if page.next is None:
+            self._events.append(Reported(stats))
+            return True
+        self._stats[request_id] = stats, pages + 1
+        self._requests.add(OpenRequest(request_id, Method.STATS, {KEY_NEXT: page.next}), first=True)
+        return False
 
     def _receive_list(self, answer: messages.Answer) -> None:
         if answer.code != Code.OK:

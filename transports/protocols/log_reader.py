@@ -6,9 +6,8 @@ becomes a gap of the same length: declared, never dropped in silence.
 
 from __future__ import annotations
 
-from transports.errors import RemoteProtocolError
 from transports.protocol import Checkpoint, Gap, GapReason, Item
-from transports.wire.records import parse_records
+from transports.wire.records import NoRecord, parse_records
 
 
 class LogReader:
@@ -28,7 +27,9 @@ class LogReader:
         end = self.expected + len(self.tail) + len(data)
         try:
             records, self.tail = parse_records(self.tail, data, self.expected)
-        except RemoteProtocolError as exc:
+        except NoRecord as exc:
+            self._items += exc.items
+            self.expected = exc.offset
             self.skip(end, None, GapReason.UNKNOWN)
             return str(exc)
         self._items += records

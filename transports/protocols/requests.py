@@ -13,14 +13,15 @@ from transports.errors import LocalProtocolError
 from transports.protocol import ReadStats, Reboot, RemoveWorkload, Request, RequestId, SendInput, StartWorkload, StopWorkload
 from transports.wire import messages
 from transports.wire.numbers import Body, Method, StartFlag
-from transports.wire.offsets import MASK
 from transports.wire.profile import MAX_DEVICE_ITEMS, pack
 
 MAX_OPEN_REQUESTS: Final = 256
 """Waiting and unanswered, per device; a caller with more has lost its head."""
 LARGEST_KEYS: Final = 3
-_RID_FOR_SIZE: Final = 0xFFFF
-"""Sizes are checked with a request id of three bytes, more than any session of a day uses."""
+_RID_FOR_SIZE: Final = 0xFFFFFFFF
+"""Sizes are checked with the longest request id: a session may last for months."""
+_MAX_MS: Final = 0xFFFFFFFF
+"""Times are u32 on the wire."""
 
 _START_KEYS: Final = {3: "program", 4: "args", 5: "env", 6: "tag", 8: "flags"}
 
@@ -92,6 +93,9 @@ def to_message(request: Request, *, has_directories: bool) -> tuple[Method, Body
         case StartWorkload(working_dir=directory) if directory and not has_directories:
             raise LocalProtocolError(f"workingDir {directory}: a device that speaks frames has no directories")
         case StartWorkload():
+            for name, words in (("args", request.args), ("env", request.env)):
+                if len(words) > MAX_DEVICE_ITEMS:
+                    raise LocalProtocolError(f"START: {len(words)} {name} exceed the {MAX_DEVICE_ITEMS} that a device takes")
             flags = (StartFlag.TTY if request.tty else 0) | (StartFlag.STDIN if request.stdin else 0)
             start = messages.Start(
                 request.wid,
@@ -105,7 +109,7 @@ def to_message(request: Request, *, has_directories: bool) -> tuple[Method, Body
             )
             return Method.START, start.to_map()
         case StopWorkload():
-            return Method.STOP, messages.Stop(request.wid, request.gen, min(request.grace_ms, MASK), request.signal).to_map()
+            return Method.STOP, messages.Stop(request.wid, request.gen, min(request.grace_ms, _MAX_MS), request.signal).to_map()
         case RemoveWorkload():
             return Method.REMOVE, messages.Remove(request.wid, request.gen).to_map()
         case ReadStats():
@@ -119,15 +123,11 @@ def to_message(request: Request, *, has_directories: bool) -> tuple[Method, Body
 
 
 def check_size(method: Method, body: Body, max_msg: int) -> None:
-    """Raises LocalProtocolError when the device's buffer cannot hold the request, or a list of it is longer than any device reads."""
-    names = _START_KEYS if method is Method.START else {}
-    for key, value in body.items():
-        if isinstance(value, list) and len(value) > MAX_DEVICE_ITEMS:
-            what = names.get(key, f"key {key}")
-            raise LocalProtocolError(f"{method.name} with {len(value)} of {what} exceeds the {MAX_DEVICE_ITEMS} that a device takes")
+    """Raises LocalProtocolError when the device's buffer cannot hold the request."""
     size = len(messages.encode_control(messages.Request(_RID_FOR_SIZE, method, body)))
     if size <= max_msg:
         return
+    names = _START_KEYS if method is Method.START else {}
     sizes = sorted(((len(pack(value)), names.get(key, f"key {key}")) for key, value in body.items()), reverse=True)
     largest = ", ".join(f"{name} {key_bytes}" for key_bytes, name in sizes[:LARGEST_KEYS])
     raise LocalProtocolError(f"{method.name} of {size} bytes exceeds the device's {max_msg} (largest: {largest})")

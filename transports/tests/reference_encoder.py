@@ -420,11 +420,13 @@ def datagram_vectors() -> Iterator[Vector]:
         "HELLO with a device_id of 13 bytes": [2, 1, {**HELLO_EXAMPLE, 3: b"m" * 13}],
         "HELLO with mtu 63": [2, 1, {**HELLO_EXAMPLE, 6: 63}],
         "HELLO with max_msg 191": [2, 1, {**HELLO_EXAMPLE, 7: 191}],
+        "HELLO that names no epoch": [2, 1, {**HELLO_EXAMPLE, 10: 0}],
         "HELLO with a negative key": [2, 1, {-1: 0, **HELLO_EXAMPLE}],
         "WELCOME of session 0": [2, 2, {**WELCOME_EXAMPLE, 2: 0}],
         "WELCOME that grants boot id 0": [2, 2, {**WELCOME_EXAMPLE, 3: 0}],
         "READY with base after next": [2, 3, {1: 1, 2: 301, 3: 300, 4: 0}],
         "READY that began in the future": [2, 3, {1: 1, 2: 0, 3: 300, 4: 301}],
+        "PING with a negative key": [2, 5, {-1: 0, 1: 1}],
         "PING with a text as nonce": [2, 5, {1: "1"}],
         "an array that is no datagram": [1, 5, {}],
         "a map": {1: 2},
@@ -546,6 +548,8 @@ def control_vectors() -> Iterator[Vector]:
         ("status of slot 32", "status", {**STATUS, 3: 32}),
         ("status of state 5", "status", {**STATUS, 4: 5}),
         ("status without a wid", "status", {2: 1, 3: 0, 4: 2}),
+        ("EXITED with a key that must be understood", "status", {-1: 0, **EXIT}),
+        ("CLOSE with a key that must be understood", "CLOSE", {-1: 0, 1: 16}),
         ("AWAY without a duration", "AWAY", {1: 1}),
         ("CONDITION with a number as state", "CONDITION", {1: "A", 2: 1}),
         ("EXEC without a command", "EXEC", {1: 7, 2: [], 4: 16, 6: 64, 9: 1}),
@@ -612,6 +616,8 @@ def record_vectors() -> Iterator[Vector]:
         "a map": pack({1: 2}),
         "a number": pack(5),
         "two items": pack([1, 1]),
+        "a bin of three bytes": pack(b"\1\0\7"),
+        "a map of three entries": pack({0: 1, 1: 1, 2: b""}),
         "four items": pack([1, 1, b"", 0]),
         "text as data": pack([1, 1, "text"]),
         "source 256": pack([1, 256, b"x"]),
@@ -730,6 +736,132 @@ def talk_vectors() -> Iterator[Vector]:
     }
 
 
+# -- sessions.jsonl: a device from its first HELLO on, step by step
+
+BOOT = 0x5EED1234
+
+
+def session_vectors() -> Iterator[Vector]:
+    """The device is at uptime 400 and says HELLO; time stands still between the waits. Records of the log have 16 bytes."""
+    plain = {"caps": 0x01, "ring": 256}
+    records = [pack([400, 1, b"number %d." % number]) for number in range(8)]
+    yield {
+        "name": "one session, and what does not belong to it",
+        "device": plain,
+        "steps": [
+            _hello(plain),
+            _welcome(399, 7),
+            _welcome(401, 7),
+            _welcome(400, 7),
+            _ready(7),
+            _welcome(400, 7),
+            _ready(7),
+            _welcome(400, 8),
+            _step("gateway", frame(RST, 0, 8, LINK, 0, b"\1")),
+            _step("gateway", frame(DATA, 0, 7, 18, 0, b"no conversation")),
+            _step("gateway", frame(RST, 0, 7, LINK, 0, b"\1")),
+            {"from": "time", "ms": 110},
+            _hello(plain, boot_id=BOOT, uptime=500),
+        ],
+    }
+    yield {
+        "name": "a log within its credit, asked for again, without credit, and in the next session",
+        "device": plain,
+        "steps": [
+            _hello(plain),
+            _welcome(400, 7, credit=40),
+            _ready(7),
+            _logs(b"".join(records[:3])),
+            _data(0, b"".join(records[:3])[:40]),
+            _step("gateway", _log_ack(32, 40)),
+            _data(40, records[2][8:]),
+            _step("gateway", _log_ack(40, 40, rejects=True)),
+            _data(40, records[2][8:]),
+            _step("gateway", _log_ack(40, 40, rejects=True)),
+            _step("gateway", _log_ack(200, 40)),
+            {"from": "time", "ms": 210},
+            _data(40, records[2][8:]),
+            _step("gateway", _log_ack(48, 0)),
+            _logs(records[3]),
+            {"from": "time", "ms": 210},
+            _data(48, b""),
+            _step("gateway", _log_ack(48, 40)),
+            _data(48, records[3]),
+            _step("gateway", frame(RST, 0, 7, LINK, 0, b"\1")),
+            _hello(plain, boot_id=BOOT, uptime=820),
+            _welcome(820, 8, stored=50),
+            _ready(8, uptime=820, following=64),
+            _data(50, records[3][2:], sid=8),
+        ],
+    }
+    yield {
+        "name": "FORGET: the same log under another name, from its oldest byte on",
+        "device": plain,
+        "steps": [
+            _hello(plain),
+            _welcome(400, 7),
+            _ready(7),
+            _logs(records[0]),
+            _data(0, records[0]),
+            _step("gateway", _log_ack(16, 4096)),
+            _step("gateway", frame(RST, 0, 7, LINK, 0, b"\3")),
+            {"from": "time", "ms": 110},
+            _hello(plain, uptime=500),
+            _welcome(500, 8, stored=16, boot_id=BOOT + 1),
+            _welcome(500, 8, boot_id=BOOT + 1),
+            _ready(8, uptime=510, following=16),
+            _data(0, records[0], sid=8),
+        ],
+    }
+    small = {"caps": 0x101, "ring": 64}
+    yield {
+        "name": "a ring that was overwritten says SKIP until it is acknowledged",
+        "device": small,
+        "steps": [
+            _hello(small),
+            _welcome(400, 7),
+            _ready(7),
+            _logs(b"".join(records[:4])),
+            _data(0, b"".join(records[:4])),
+            _logs(records[4]),
+            _step("device", frame(SKIP, 0, 7, LOG, 16, struct.pack("<IB", 1, 1))),
+            _logs(records[5]),
+            _step("gateway", _log_ack(0, 4096, rejects=True)),
+            {"from": "time", "ms": 210},
+            _step("device", frame(SKIP, 0, 7, LOG, 32, struct.pack("<IB", 2, 1))),
+            _step("gateway", _log_ack(32, 4096)),
+            _data(32, b"".join(records[2:6])),
+        ],
+    }
+
+
+def _hello(device: dict[str, int], *, boot_id: int = 0, uptime: int = 400) -> Vector:
+    name = bytes.fromhex("240ac4123456")
+    body = {1: 1, 2: 1, 3: name, 4: boot_id, 5: uptime, 6: 64, 7: 192, 8: device["caps"], 9: device["ring"], 11: 1}
+    return _step("device", frame(DGRAM, 0, 0, LINK, 0, pack([2, 1, body])))
+
+
+def _welcome(echo: int, sid: int, *, boot_id: int = BOOT, credit: int = 4096, stored: int | None = None) -> Vector:
+    body = {1: 1, 2: sid, 3: boot_id, 4: echo, 5: 64, 6: credit, 7: 1000} | ({} if stored is None else {8: stored})
+    return _step("gateway", frame(DGRAM, 0, 0, LINK, 0, pack([2, 2, body])))
+
+
+def _ready(sid: int, *, uptime: int = 400, following: int = 0) -> Vector:
+    return _step("device", frame(DGRAM, 0, sid, LINK, 0, pack([2, 3, {1: uptime, 2: 0, 3: following, 4: 0}])))
+
+
+def _logs(records: bytes) -> Vector:
+    return {"from": "workload", "records": records.hex()}
+
+
+def _data(off: int, payload: bytes, sid: int = 7) -> Vector:
+    return _step("device", frame(DATA, 0, sid, LOG, off, payload))
+
+
+def _log_ack(off: int, credit: int, *, rejects: bool = False) -> bytes:
+    return frame(ACK, F if rejects else 0, 7, LOG, off, struct.pack("<H", credit))
+
+
 FAMILIES = {
     "cobs": cobs_vectors,
     "crc": crc_vectors,
@@ -740,6 +872,7 @@ FAMILIES = {
     "control": control_vectors,
     "records": record_vectors,
     "talks": talk_vectors,
+    "sessions": session_vectors,
 }
 
 

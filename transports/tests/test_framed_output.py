@@ -66,9 +66,9 @@ def test_what_is_no_record_is_a_gap_and_a_problem() -> None:
     device.log(0, RECORDS[1] + b"\xc1\xc1\xc1")
     assert [event.reason for event in device.gateway.events if isinstance(event, Problem)] == ["MalformedLog"]
     end = len(RECORDS[1]) + 3
-    assert device.gateway.gaps() == [Gap(0, end, None, GapReason.UNKNOWN)]
+    assert device.gateway.gaps() == [Gap(end - 3, end, None, GapReason.UNKNOWN)]
     device.log(end, RECORDS[1])
-    assert device.gateway.lines() == [b"hello"]
+    assert device.gateway.lines() == [b"hello", b"hello"]
 
 
 def test_record_without_end_is_bounded() -> None:

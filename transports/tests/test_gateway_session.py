@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from transports.protocol import Checkpoint
+from transports.protocol import Checkpoint, Problem
 from transports.tests.session_rig import LINE, joined, left, listed_device
 from transports.tests.wire_peer import DevicePeer, hello
 from transports.tests.wire_rig import Gateway
@@ -172,6 +172,8 @@ def test_ring_that_ends_before_what_is_stored_is_forgotten() -> None:
     device.ready(second, end=3)
     assert device.take_resets() == [(second.sid, RstCode.FORGET)]
     assert len(joined(device)) == 1
+    (told,) = (event for event in device.gateway.events if isinstance(event, Problem))
+    assert told.message == f"it must forget its boot and its log: its log ends at 3, and {len(LINE)} bytes of it came"
 
 
 @pytest.mark.parametrize("other", [Ready(9000, 0, 100, 0), Ready(405, 0, 50, 0), Ready(405, 0, 100, 7)])

@@ -187,3 +187,8 @@ def test_an_answer_says_why_it_is_no() -> None:
 def test_stats_that_are_none_are_refused(body: dict[int, object]) -> None:
     with pytest.raises(RemoteProtocolError, match="STATS answer"):
         StatsAnswer.from_map(body)
+
+
+def test_a_limit_that_must_be_understood_is_refused() -> None:
+    with pytest.raises(RemoteProtocolError, match="START limits: key -1 must be understood"):
+        Start.from_map({1: 1, 2: 1, 3: "a", 10: {-1: 0}})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from transports.conversing import CoreCommand
+from transports.errors import SessionLost
 from transports.link import CommandEnd
 from transports.protocol import Problem, SendInput
 from transports.tests.talk_rig import RUN, TALKING, Reader
@@ -77,6 +78,16 @@ def test_a_device_that_closes_what_it_must_not_loses_its_session(wrong: Notifica
     device.control(wrong)
     assert device.take_resets() == [(device.sid, RstCode.PROTOCOL_ERROR)]
     assert [event.reason for event in device.gateway.of(Problem) if isinstance(event, Problem)] == ["MalformedMessage"]
+
+
+def test_a_command_that_ends_before_its_standard_error_loses_its_session() -> None:
+    """Nobody would ever hear of the end: who reads waits for all of both."""
+    device, request, command = talking_device()
+    device.control(Answer(request.rid, Code.OK, CreditAnswer(64).to_map()))
+    device.control(Notification(Method.CLOSE, Close(FIRST_CHANNEL, 0, exit_code=3).to_map()))
+    assert device.take_resets() == [(device.sid, RstCode.PROTOCOL_ERROR)]
+    with pytest.raises(SessionLost, match="before that of its standard error"):
+        command.read()
 
 
 def test_an_input_that_is_closed_before_it_was_opened_ends_the_session() -> None:
@@ -199,3 +210,11 @@ def test_a_device_does_not_understand_a_gateway_that_closes_wrong() -> None:
 
 def test_winch_of_what_is_over_is_fine() -> None:
     assert Asker().ask(Method.WINCH, Winch(16, 80, 24).to_map()) == Answer(1, Code.OK, {})
+
+
+def test_a_device_drops_a_close_that_it_must_understand_and_does_not() -> None:
+    asker = Asker()
+    asker.ask(Method.EXEC, Exec(1, 1, ("x",), 16, 100).to_map())
+    asker.control(Notification(Method.CLOSE, {-1: 0, 1: 16}))
+    assert asker.firmware.session.in_session
+    assert not asker.firmware.talks[0].is_over

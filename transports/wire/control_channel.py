@@ -21,13 +21,15 @@ STUCK_S: Final = 5.0
 class ControlChannel:
     """send() queues, poll() gives frames; receive() takes frames, take() gives messages.
 
-    window_bytes is the credit we grant and the longest message we take; peer_credit is what the peer takes before its first ACK.
+    window_bytes is the credit we grant and longest_bytes the longest message we take (None: so much, too); peer_credit is what the peer
+    takes before its first ACK.
     """
 
-    def __init__(self, *, send_bytes: int, window_bytes: int, peer_credit: int, rto: Rto) -> None:
+    def __init__(self, *, send_bytes: int, window_bytes: int, peer_credit: int, rto: Rto, longest_bytes: int | None = None) -> None:
         self.tx = SendStream(send_bytes, rto, cuts=True)
         self.tx.join(None, peer_credit)
         self.rx = ReceiveStream(window_bytes)
+        self._longest_bytes = window_bytes if longest_bytes is None else longest_bytes
         self._partial = bytearray()
         self._inbox: deque[tuple[int, bytes]] = deque()
         """(where it ends, message)."""
@@ -40,13 +42,13 @@ class ControlChannel:
         return self.tx.write(message)
 
     def receive(self, flag: int, off32: int, payload: bytes, now: float) -> None:
-        """A DATA frame. Raises RemoteProtocolError for a message that is longer than the window."""
+        """A DATA frame. Raises RemoteProtocolError for a message that is too long."""
         fresh = self.rx.receive(off32, payload)
         if not fresh:
             return
         self._partial += fresh
-        if len(self._partial) > self.rx.window_bytes:
-            raise RemoteProtocolError(f"a control message exceeds {self.rx.window_bytes} bytes")
+        if len(self._partial) > self._longest_bytes:
+            raise RemoteProtocolError(f"a control message exceeds {self._longest_bytes} bytes")
         if flag and self._ends_here(off32, payload):
             self._inbox.append((self.rx.expected, bytes(self._partial)))
             self._partial.clear()

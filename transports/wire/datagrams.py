@@ -53,6 +53,8 @@ class Hello:
             log_epoch=f.opt_uint(10),
             reset_cause=f.opt_uint(11, 8),
         )
+        if hello.log_epoch == 0:
+            raise RemoteProtocolError("HELLO: key 10 is 0: a log without an epoch is told by no key")
         if hello.mtu < MIN_MTU or hello.max_msg < MIN_MESSAGE_BYTES:
             raise RemoteProtocolError(
                 f"HELLO: mtu {hello.mtu} and max_msg {hello.max_msg} must be at least {MIN_MTU} and {MIN_MESSAGE_BYTES}"

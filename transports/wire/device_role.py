@@ -20,7 +20,7 @@ class DeviceApplication(Protocol):
     def on_joined(self, now: float) -> None: ...
 
     def on_link_loss(self, now: float) -> None:
-        """The session ended: silence, RST, or a peer that takes nothing."""
+        """The session ended in silence; after an RST, or with a peer that takes nothing, it does not come."""
         ...
 
     def on_gone(self, now: float) -> None:

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from transports.errors import RemoteProtocolError
+from transports.errors import NotUnderstood, RemoteProtocolError
 from transports.wire.control_channel import ControlChannel, earliest
 from transports.wire.conversation_messages import Attach, Close, Exec, Winch
 from transports.wire.datagrams import Hello, Ping, Pong, Ready, Welcome, decode_dgram, encode_dgram
@@ -285,7 +285,6 @@ class DeviceSession:
         self._hellos.begin(now)
         if self._wants_away is not None or self._away_end is not None:
             self._go(now)
-        self._application.on_link_loss(now)
 
     def _reset_session(self, code: RstCode, now: float) -> None:
         session = self._session
@@ -308,6 +307,8 @@ class DeviceSession:
                 request = decode_control(message)
                 if isinstance(request, Notification) and request.method == Method.CLOSE:
                     session.talks.closed(Close.from_map(request.body))
+            except NotUnderstood:
+                continue  # a notification: dropped
             except RemoteProtocolError:
                 self._reset_session(RstCode.PROTOCOL_ERROR, now)
                 return
@@ -485,8 +486,11 @@ class DeviceSession:
             return text
         session.control.handle_deadline(now)
         session.talks.channels.handle_deadline(now, is_away=self._away_end is not None)
-        if self._is_silent(session, now) or session.control.is_stuck(now):
+        is_silent = self._is_silent(session, now)
+        if is_silent or session.control.is_stuck(now):
             self._leave(now)
+        if is_silent:
+            self._application.on_link_loss(now)
         return text
 
     @staticmethod

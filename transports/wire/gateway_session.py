@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from transports.errors import RemoteProtocolError
+from transports.errors import NotUnderstood, RemoteProtocolError
 from transports.protocol import ANOTHER_DEVICE, Checkpoint, GapReason
 from transports.wire.channels import Channels
 from transports.wire.control_channel import ControlChannel, earliest
@@ -22,8 +22,19 @@ from transports.wire.gateway_handshake import Identity, Pending, offer
 from transports.wire.gateway_listener import GatewayListener as GatewayListener
 from transports.wire.gateway_listener import Joining as Joining
 from transports.wire.liveness import Liveness
-from transports.wire.messages import Away, Notification, decode_control
-from transports.wire.numbers import CH_CTRL, CH_LINK, CH_LOG, MIN_MTU, PROTOCOL_VERSION, Caps, Method, RstCode
+from transports.wire.messages import Away, ControlMessage, Notification, decode_control
+from transports.wire.numbers import (
+    CH_CTRL,
+    CH_LINK,
+    CH_LOG,
+    MAX_MESSAGE_BYTES,
+    MIN_MTU,
+    PROTOCOL_VERSION,
+    Caps,
+    Method,
+    RstCode,
+    gap_reason,
+)
 from transports.wire.offsets import HALF, MASK, MAX_OFFSET, distance, unwrap
 from transports.wire.receive_stream import MAX_CREDIT_BYTES, OutgoingAck, ReceiveStream
 from transports.wire.send_stream import Outgoing, low
@@ -53,6 +64,8 @@ class _Session:
     """The device has no ring."""
     channels: Channels = field(default_factory=Channels)
     ping_nonce: int = 0
+    is_told_away: bool = False
+    """The listener was told that it went away. A HELLO may be an old one: that it is back in the session is told by its next PONG."""
 
 
 class GatewaySession:
@@ -75,6 +88,8 @@ class GatewaySession:
         self.log = ReceiveStream(credit_bytes, offset=checkpoint.stored if checkpoint else 0)
         self.sessions = 0
         self.retransmits = 0
+        self.unknown_datagrams = 0
+        """Of a later version: dropped."""
         self._listener = listener
         self._gateway_id = gateway_id
         self._keepalive_s = keepalive_s
@@ -112,6 +127,10 @@ class GatewaySession:
     @property
     def rx_bad(self) -> int:
         return self._deframer.rx_bad
+
+    @property
+    def rx_unknown(self) -> int:
+        return self._deframer.rx_unknown
 
     # -- the link
 
@@ -190,10 +209,12 @@ class GatewaySession:
 
     def _decode(self, payload: bytes) -> object:
         try:
-            return decode_dgram(payload)
+            message = decode_dgram(payload)
         except RemoteProtocolError as exc:
             self._listener.on_problem("MalformedMessage", f"a datagram was refused: {exc}")
             return None
+        self.unknown_datagrams += message is None
+        return message
 
     # -- handshake
 
@@ -249,11 +270,19 @@ class GatewaySession:
         self._pending = None
         self._leave("the device began a new session", now)
         if went_back or (not is_new_epoch and ready.next < self.log.expected):
+            ends = "its uptime went back" if went_back else f"its log ends at {ready.next}, and {self.log.expected} bytes of it came"
+            self._listener.on_problem("SessionForgotten", f"it must forget its boot and its log: {ends}")
             self._put(RST, pending.sid, bytes([RstCode.FORGET]))
             return
         hello = pending.hello
         mtu = min(hello.mtu, self._mtu)
-        control = ControlChannel(send_bytes=SEND_BYTES, window_bytes=MAX_CREDIT_BYTES, peer_credit=hello.max_msg, rto=MeasuredRto())
+        control = ControlChannel(
+            send_bytes=SEND_BYTES,
+            window_bytes=MAX_CREDIT_BYTES,
+            longest_bytes=MAX_MESSAGE_BYTES,
+            peer_credit=hello.max_msg,
+            rto=MeasuredRto(),
+        )
         self._current = _Session(
             pending.sid, hello, ready, mtu, control, Liveness(self._keepalive_s, now), is_lossy=not hello.caps & Caps.RLOG
         )
@@ -290,7 +319,7 @@ class GatewaySession:
         elif type_ == SKIP and ch == CH_LOG and len(payload) == 5:
             end = self.log.skip(off)
             if end is not None:
-                self._listener.on_gap(end, int.from_bytes(payload[:4], "little"), payload[4])
+                self._listener.on_gap(end, int.from_bytes(payload[:4], "little"), gap_reason(payload[4]))
         elif type_ == RST:
             self._leave(f"the device ended the session (code {payload[0] if payload else 0})", now)
         elif type_ == DGRAM:
@@ -300,12 +329,15 @@ class GatewaySession:
         match message:
             case Pong(nonce=nonce) if nonce in (0, session.ping_nonce):
                 if self.known.went_back(message.uptime_ms):
-                    self._forget(session, "its uptime went back", now)
+                    if nonce:  # 0 is not asked for: it may be an old one that came again
+                        self._forget(session, "its uptime went back", now)
                     return
                 self.known.saw(message.uptime_ms)
                 self._listener.on_uptime(message.uptime_ms, now)
-                if nonce == 0 and session.liveness.away_until is not None:
+                if nonce == 0:
                     self._end_away(session, now)
+                if session.is_told_away and session.liveness.away_until is None:
+                    session.is_told_away = False
                     self._listener.on_away(None)
                 if session.is_lossy and message.next is not None:
                     self._jump(message.next, GapReason.LOSSY_SENDER)
@@ -318,15 +350,22 @@ class GatewaySession:
         try:
             session.control.receive(flag, off, payload, now)
             while self._current is session and (data := session.control.take(now)) is not None:
-                message = decode_control(data)
-                if isinstance(message, Notification) and message.method == Method.AWAY:
-                    self._begin_away(session, Away.from_map(message.body), now)
-                else:
-                    self._listener.on_message(message, now)
+                self._act_upon(session, decode_control(data), now)
         except RemoteProtocolError as exc:
             self._listener.on_problem("MalformedMessage", str(exc))
             if self._current is session:
                 self.reset(f"it sent a message that breaks the protocol: {exc}", now)
+
+    def _act_upon(self, session: _Session, message: ControlMessage, now: float) -> None:
+        try:
+            if isinstance(message, Notification) and message.method == Method.AWAY:
+                self._begin_away(session, Away.from_map(message.body), now)
+            else:
+                self._listener.on_message(message, now)
+        except NotUnderstood as exc:
+            if not isinstance(message, Notification):
+                raise  # a request would stay open for ever
+            self._listener.on_problem("MalformedMessage", str(exc))
 
     def send(self, message: bytes) -> bool:
         """Queue a CTRL message; False when there is no room or no session."""
@@ -352,6 +391,7 @@ class GatewaySession:
 
     def _begin_away(self, session: _Session, away: Away, now: float) -> None:
         session.liveness.go_away(away.duration_ms, now)
+        session.is_told_away = True
         self._listener.on_away(away)
 
     def _end_away(self, session: _Session, now: float) -> None:

@@ -13,6 +13,9 @@ AWAY_EXTRA_S: Final = 2.0
 """A device may be this much later than it said."""
 MAX_AWAY_S: Final = 24 * 3600.0
 """A device that announces more is not waited for longer; it comes back with a HELLO."""
+UPTIME_S: Final = 10.0
+"""A device that is never quiet is asked so often all the same: its clock drifts by 50 ppm, and an uptime that was not told for 25 days lies
+ahead of the next one."""
 
 
 class Liveness:
@@ -24,12 +27,13 @@ class Liveness:
         self.away_until: float | None = None
 
     def ping_at(self) -> float | None:
-        """One keepalive after the last time that something was sent, or heard, whichever is older; not twice within one. A little earlier
-        if that is the same moment as other devices'."""
+        """One keepalive after the last time that something was sent, or heard, whichever is older; not twice within one, and not much
+        later than UPTIME_S after the last one. A little earlier if that is the same moment as other devices'."""
         if not self.keepalive_s or self.away_until is not None:
             return None
         turn_s = self.keepalive_s / TURNS_PER_KEEPALIVE
-        return (max(min(self.sent_at, self.heard_at), self.pinged_at) + self.keepalive_s) // turn_s * turn_s
+        quiet_since = min(self.sent_at, self.heard_at, self.pinged_at + UPTIME_S - self.keepalive_s)
+        return (max(quiet_since, self.pinged_at) + self.keepalive_s) // turn_s * turn_s
 
     def dead_at(self) -> float | None:
         """When the session ends unless something is heard."""

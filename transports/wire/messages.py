@@ -25,7 +25,7 @@ from transports.errors import RemoteProtocolError
 from transports.protocol import DeviceStats, ExitReason, Inventory, ProgramInfo, WorkloadState, WorkloadStatus
 from transports.wire.numbers import KEY_LIMIT, KEY_NEXT, KEY_TEXT, MAX_NAME_CHARS, MAX_TAG_BYTES, MAX_TEXT_CHARS, Body, put_optional
 from transports.wire.offsets import MAX_OFFSET_BITS
-from transports.wire.profile import MAX_ITEMS, Fields, pack, unpack
+from transports.wire.profile import MAX_ITEMS, Fields, pack, refuse_negative_keys, unpack
 
 # -- CTRL: the three shapes
 
@@ -137,6 +137,7 @@ class Start:
         limits = f.optional(10)
         if limits is not None and not isinstance(limits, dict):
             raise RemoteProtocolError("START: key 10 is not a map")
+        refuse_negative_keys(limits or {}, "START limits")
         return cls(
             wid=f.uint(1),
             gen=f.uint(2),

@@ -8,6 +8,8 @@ from __future__ import annotations
 import enum
 from typing import Final
 
+from transports.protocol import GapReason
+
 Body = dict[int, object]
 
 PROTOCOL_VERSION: Final = 1
@@ -129,6 +131,11 @@ OVERFLOW_MASK: Final = 3 << 8
 class StartFlag(enum.IntFlag):
     TTY = 1 << 0
     STDIN = 1 << 1
+
+
+def gap_reason(number: int) -> int:
+    """What a device says of missing output, UNKNOWN for what no device can know: higher reasons are the gateway's own."""
+    return number if GapReason.OVERWRITTEN <= number <= GapReason.UNKNOWN else GapReason.UNKNOWN
 
 
 def put_optional(body: Body, key: int, value: object) -> None:

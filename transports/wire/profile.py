@@ -13,7 +13,7 @@ from typing import Final
 
 import msgpack
 
-from transports.errors import RemoteProtocolError
+from transports.errors import NotUnderstood, RemoteProtocolError
 
 MAX_DEPTH: Final = 4
 """Containers within containers; a LIST answer needs exactly these: message, body, list, status."""
@@ -259,4 +259,4 @@ def refuse_negative_keys(body: Mapping[int, object], what: str, known: frozenset
         if key >= 0:
             return
         if key not in known:
-            raise RemoteProtocolError(f"{what}: key {key} must be understood, and is not")
+            raise NotUnderstood(f"{what}: key {key} must be understood, and is not")

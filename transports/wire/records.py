@@ -14,6 +14,7 @@ from transports.errors import LocalProtocolError, RemoteProtocolError
 from transports.protocol import Lines, Record, RecordKind
 from transports.wire.lines import MAX_RECORD_BYTES as MAX_RECORD_BYTES
 from transports.wire.lines import scan_lines
+from transports.wire.numbers import gap_reason
 from transports.wire.profile import MAX_MAP_ENTRIES, pack
 
 RECORD_OVERHEAD_BYTES: Final = 11
@@ -56,10 +57,19 @@ def encode_gap_record(uptime_ms: int, slot: int, records: int, lost_bytes: int, 
     return pack((uptime_ms & _MAX_UPTIME_MS, slot << 3 | _GAP, (records, lost_bytes, reason)))
 
 
+class NoRecord(RemoteProtocolError):
+    """What stands at offset of the stream is no record; items are those before it."""
+
+    def __init__(self, why: str, items: list[Lines | Record], offset: int) -> None:
+        super().__init__(why)
+        self.items = items
+        self.offset = offset
+
+
 def parse_records(tail: bytes, data: bytes, offset: int) -> tuple[list[Lines | Record], bytes]:
     """Whole records in tail + data, which begin at offset of the stream, and the bytes of the half record that is left.
 
-    Records of unknown kinds and unknown system records are skipped. Raises RemoteProtocolError for what is no record.
+    Records of unknown kinds and unknown system records are skipped. Raises NoRecord.
     """
     stream = tail + data if tail else data
     items: list[Lines | Record] = []
@@ -72,7 +82,10 @@ def parse_records(tail: bytes, data: bytes, offset: int) -> tuple[list[Lines | R
         if is_cut:
             break
         if lines is None:
-            size_bytes, record = _parse_one(stream[at : at + MAX_RECORD_BYTES + 1], offset + at)
+            try:
+                size_bytes, record = _parse_one(stream[at : at + MAX_RECORD_BYTES + 1], offset + at)
+            except RemoteProtocolError as exc:
+                raise NoRecord(str(exc), items, offset + at) from exc
             if not size_bytes:
                 break
             if record is not None:
@@ -101,7 +114,10 @@ def _parse_one(data: bytes, offset: int) -> tuple[int, Record | None]:
     )
     unpacker.feed(data)
     try:
-        uptime_ms, src, content = unpacker.unpack()
+        record = unpacker.unpack()
+        if type(record) is not tuple:
+            raise RemoteProtocolError(f"LOG at {offset}: no record")
+        uptime_ms, src, content = record
     except msgpack.OutOfData:
         if len(data) >= MAX_RECORD_BYTES:
             raise RemoteProtocolError(f"LOG record at {offset} exceeds {MAX_RECORD_BYTES} bytes") from None
@@ -125,7 +141,7 @@ def _special(begin: int, end: int, uptime_ms: int, src: int, content: object) ->
         case RecordKind.SYSTEM, (1, wid, gen) if _is_u32(wid) and _is_u32(gen):
             return Record(begin, end, uptime_ms, src >> 3, _SYSTEM, start=(wid, gen))
         case RecordKind.GAP, (records, lost_bytes, reason) if _is_u32(records) and _is_u32(reason) and _is_u32(lost_bytes):
-            return Record(begin, end, uptime_ms, src >> 3, _GAP, lost=(records, lost_bytes, reason))
+            return Record(begin, end, uptime_ms, src >> 3, _GAP, lost=(records, lost_bytes, gap_reason(reason)))
         case ((RecordKind.SYSTEM | 5 | 6), _):
             return None
         case _:
