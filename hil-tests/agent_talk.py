@@ -29,10 +29,15 @@ RAW_RID: Final = 60000
 
 
 class AgentTalk:
-    """connect() begins, and begins anew after hang_up() or kill(). What was stored stays."""
+    """connect() begins, and begins anew after hang_up() or kill(). What was stored stays.
 
-    def __init__(self, directory: Path, *options: str, python: str = sys.executable) -> None:
-        self._argv = [python, wirelet_agent.__file__, "--directory", str(directory), *options]
+    before: words of what starts the agent. keepalive_s: 0 for none.
+    """
+
+    keepalive_s = 1.0
+
+    def __init__(self, directory: Path, *options: str, python: str = sys.executable, before: Sequence[str | bytes] = ()) -> None:
+        self._argv: list[str | bytes] = [*before, python, wirelet_agent.__file__, "--directory", str(directory), *options]
         self._directory = directory
         self._front: subprocess.Popen[bytes] | None = None
         self._core: FramedProtocol
@@ -47,7 +52,7 @@ class AgentTalk:
     def connect(self) -> tuple[WorkloadStatus, ...]:
         """What the agent lists."""
         self._front = subprocess.Popen(self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._core = FramedProtocol(self.checkpoint, gateway_id=1, keepalive_s=1.0, rng=random.Random(), has_directories=True)
+        self._core = FramedProtocol(self.checkpoint, gateway_id=1, keepalive_s=self.keepalive_s, rng=random.Random(), has_directories=True)
         self._core.link_up(time.monotonic())
         self.events = []
         listed = self.until(lambda: next((event for event in self.events if isinstance(event, Listed)), None))

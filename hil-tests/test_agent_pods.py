@@ -59,6 +59,18 @@ def test_what_cannot_be_started_ends_and_says_why(lab: AgentLab, command: list[s
     assert lab.logs("wrong") == [f"wirelet-agent: {told}"]
 
 
+def test_a_pod_with_more_variables_than_frames_carry_is_told_so_and_harms_no_other(lab: AgentLab) -> None:
+    lab.set_up()
+    lab.run("long", "sleep", "1000")
+    lab.wait(lambda: len(lab.workloads()) == 1, "it runs")
+    (pid,) = lab.workloads()
+    lab.run("many", "true", env=[{"name": f"V{number}", "value": "x"} for number in range(65)])
+    lab.wait(lambda: "START: 65 env exceed the 64 that a device takes" in str(lab.pod("many")), "the reason")
+    assert "CreateContainerConfigError" in str(lab.pod("many"))
+    assert lab.workloads() == [pid]
+    assert (lab.pod("long") or {})["status"]["containerStatuses"][0]["ready"]
+
+
 def test_a_deleted_pod_gets_the_signal(lab: AgentLab, tmp_path: Path) -> None:
     lab.set_up()
     told = tmp_path / "told"

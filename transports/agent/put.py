@@ -40,11 +40,16 @@ def held(path: str) -> bytes:
 def put(source: bytes, path: str) -> None:
     """Whole or not at all, whatever fails meanwhile. What other versions have left goes."""
     temporary = path + "." + str(os.getpid())
-    with open(temporary, "wb") as file:
-        file.write(source)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(source)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+    except OSError:
+        if os.path.exists(temporary):
+            os.unlink(temporary)  # each attempt would take what has become free of a full disk
+        raise
     for name in os.listdir("."):
         if name.startswith("agent-") and name != path:
             os.unlink(name)
@@ -57,6 +62,9 @@ def prepare() -> bytes:
     directory = os.path.join(base or os.path.join(usual, "wirelet"), name)
     os.makedirs(directory, 0o700, exist_ok=True)
     os.chdir(directory)
+    found = os.stat(".")
+    if found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise OSError(0, "others may write there, or own it", directory)
     source = held(path)
     if not is_wanted(source):
         say("send")

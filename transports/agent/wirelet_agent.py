@@ -31,12 +31,13 @@ import socket
 import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 from array import array
 from bisect import bisect_right
 from collections import deque
-from typing import Any, Callable, Final, NamedTuple, Protocol
+from typing import Any, BinaryIO, Callable, Final, NamedTuple, Protocol
 from zlib import crc32
 
 U32: Final = 0xFFFFFFFF
@@ -69,7 +70,7 @@ def pack(value: object) -> bytes:
     if isinstance(value, bytes):
         return _pack_head(len(value), None, 0, b"\xc4\xc5\xc6") + value
     if isinstance(value, str):
-        text = value.encode()
+        text = value.encode(errors="replace")  # a name of this machine may be of any bytes
         return _pack_head(len(text), 0xA0, 32, b"\xd9\xda\xdb") + text
     if isinstance(value, (list, tuple)):
         return _pack_head(len(value), 0x90, 16, b"\0\xdc\xdd") + b"".join(map(pack, value))
@@ -834,10 +835,13 @@ class Session:
             if message is None:
                 return
             try:
-                rid, method, body = read_request(message)
+                request = read_request(message)
             except Malformed:
                 self._break(joined, now)
                 return
+            if request is None:
+                continue
+            rid, method, body = request
             try:
                 code, answer = self._application.on_request(method, body, now)
             except Malformed as error:
@@ -1004,14 +1008,16 @@ def read_datagram(payload: bytes) -> tuple[int, object]:
     return value[1], value[2]
 
 
-def read_request(message: bytes) -> tuple[int, int, Body]:
-    """rid, method and body of a request: all that a gateway sends on CTRL."""
+def read_request(message: bytes) -> tuple[int, int, Body] | None:
+    """rid, method and body of a request; nothing of an answer or a notification, of which there is none for an agent [4.3]."""
     value = unpack(message)
-    if isinstance(value, list) and len(value) == 4 and value[0] == 0 and isinstance(value[3], dict):
-        rid, method = value[1], value[2]
-        if type(rid) is int and type(method) is int and 0 <= rid <= U32 and 0 <= method <= U32:
-            return rid, method, value[3]
-    raise Malformed("a request is [0, rid, method, {..}]")
+    numbers, body = (value[:-1], value[-1]) if isinstance(value, list) and value else ([], None)
+    if isinstance(body, dict) and all(type(number) is int and 0 <= number <= U32 for number in numbers):
+        if len(numbers) == 3 and numbers[0] == 0:
+            return numbers[1], numbers[2], body
+        if (len(numbers), numbers[:1]) in ((3, [1]), (2, [2])):
+            return None
+    raise Malformed("a message is [0, rid, method, {..}], [1, rid, code, {..}] or [2, method, {..}]")
 
 
 # -- LOG records [7]
@@ -1106,7 +1112,7 @@ def _read_link_loss(items: list[object]) -> int | None:
         return None
     if len(items) == 2:
         action, after_ms = items
-        if type(action) is int and type(after_ms) is int:
+        if type(action) is int and type(after_ms) is int and 0 <= after_ms <= U32:
             return after_ms if action else None
     raise Malformed("key 9 is not [action, after_ms]")
 
@@ -1120,7 +1126,10 @@ class Stop(NamedTuple):
     @classmethod
     def read(cls, body: object) -> Stop:
         f = Fields(body)
-        return cls(f.uint(1), f.uint(2), f.uint(3, 32, 0), f.uint(4, 8, int(signal.SIGTERM)))
+        stop = cls(f.uint(1), f.uint(2), f.uint(3, 32, 0), f.uint(4, 8, int(signal.SIGTERM)))
+        if not 0 < stop.signal < signal.NSIG:
+            raise Malformed(f"{stop.signal} is no signal of this machine, which has 1 to {signal.NSIG - 1}")
+        return stop
 
 
 # -- runs
@@ -1138,8 +1147,6 @@ SIGNALED: Final = 128
 READ_BYTES: Final = 65536
 DRAIN_S: Final = 5.0
 """So long may who left the group hold the output open after the end of the program."""
-MAX_DRAIN_READS: Final = 64
-"""A pipe holds 64 KiB; the smallest read is of 3 KiB."""
 LINK_LOSS_GRACE_S: Final = 5.0
 LIVE: Final = (RUNNING, STOPPING)
 
@@ -1151,17 +1158,28 @@ class Pipe:
         self.run = run
         self.kind = kind
         self.fd = fd
+        self.read_at = 0.0
+        self._left: int | None = None
+        """So many bytes are still read; None: all that come."""
         self._half = b""
         os.set_blocking(fd, False)
 
     def read(self, most: int) -> list[bytes] | None:
         """Lines that are whole; None at the end. Raises BlockingIOError."""
-        data = os.read(self.fd, most)
+        data = os.read(self.fd, most if self._left is None else min(most, self._left))
         if not data:
             return None
+        if self._left is not None:
+            self._left -= len(data)
         lines = (self._half + data).split(b"\n")
         self._half = lines.pop()
         return lines
+
+    def leave(self) -> bool:
+        """Read no more than what is there now. Whether that is nothing."""
+        (there,) = struct.unpack("i", fcntl.ioctl(self.fd, termios.FIONREAD, bytes(4)))
+        self._left = there if self._left is None else min(there, self._left)
+        return self._left == 0
 
     def overlong(self) -> list[bytes]:
         """Pieces of the line whose end has not come, if it is too long for a record."""
@@ -1175,6 +1193,28 @@ class Pipe:
         return [half] if half else []
 
 
+class Program(subprocess.Popen[bytes]):
+    """The first process of a run. The guardian knows it from before its program begins; if that cannot begin, no more."""
+
+    def __init__(self, argv: list[bytes], directory: bytes, environment: dict[bytes, bytes], guardian: Guardian) -> None:
+        """Raises OSError."""
+        try:
+            super().__init__(
+                argv,
+                cwd=directory,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                preexec_fn=guardian.enrol,
+            )
+        except (OSError, subprocess.SubprocessError):
+            if self.pid:
+                guardian.release(self.pid)
+            raise
+
+
 class Run:
     """A (wid, gen) in a slot from START to REMOVE."""
 
@@ -1186,7 +1226,7 @@ class Run:
         self.kill_at: float | None = None
         self.drained_by: float | None = None
         """Set when the program has ended."""
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Program | None = None
         self.pipes: list[Pipe] = []
         self._ended_as: int | None = None
         self._status: Body = {1: start.wid, 2: start.gen, 3: slot, 4: RUNNING, 5: start_off, 10: uptime_ms}
@@ -1201,21 +1241,13 @@ class Run:
     def status(self) -> Body:
         return dict(sorted({**self._status, 4: self.state}.items()))
 
-    def begin(self, start: Start, enrol: Callable[[], None]) -> None:
-        """Start the program. enrol is called in its process before. Raises OSError."""
+    def begin(self, start: Start, guardian: Guardian) -> None:
+        """Start the program. Raises OSError."""
         argv = [word.encode() for word in start.args or [start.program]]
         environment = {name: value for name, value in os.environb.items() if not name.startswith(b"SSH_")}  # of a connection that may end
         environment.update((name.encode(), value.encode()) for name, _, value in (variable.partition("=") for variable in start.env))
-        self.process = subprocess.Popen(
-            argv,
-            cwd=(start.directory or os.path.expanduser("~")).encode(),
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            preexec_fn=enrol,
-        )
+        directory = start.directory.encode() or os.fsencode(os.path.expanduser("~"))
+        self.process = Program(argv, directory, environment, guardian)
         assert self.process.stdout is not None
         assert self.process.stderr is not None
         self.pipes = [Pipe(self, STDOUT, self.process.stdout.fileno()), Pipe(self, STDERR, self.process.stderr.fileno())]
@@ -1274,6 +1306,11 @@ FRAMES_AT_ONCE: Final = 8
 PATIENCE_S: Final = 10.0
 """So long a program waits for a gateway that takes nothing of a full log, before the oldest lines go."""
 MAX_UNACKNOWLEDGED_BYTES: Final = 1 << 20
+MAX_WAIT_S: Final = 3600.0
+"""At once: epoll takes no more than 24 days, and a grace may be of 49."""
+READING_S: Final = 0.05
+GUARD_AGAIN_S: Final = 1.0
+LOOK_AT_PLACE_S: Final = 5.0
 REBOOT_MS: Final = 5000
 START_RECORD_BYTES: Final = 24
 NODE: Final = platform.node() or "linux"
@@ -1287,11 +1324,18 @@ def clock() -> float:
 class Guardian:
     """A process that kills the workloads when the server is no more. It has the server's lock until then: no other starts before."""
 
-    def __init__(self, pids: list[int]) -> None:
+    def __init__(self, pids: list[int], others: list[int]) -> None:
+        """others: file descriptors of the server that it must not hold open. Raises OSError."""
         read_end, self._write_end = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
+        try:
+            self.pid = os.fork()
+        except OSError:
+            os.close(read_end)
             os.close(self._write_end)
+            raise
+        if self.pid == 0:
+            for fd in (*others, self._write_end):
+                os.close(fd)
             os.setsid()
             with contextlib.suppress(BaseException):
                 self._watch(read_end, set(pids))
@@ -1299,8 +1343,10 @@ class Guardian:
         os.close(read_end)
 
     def enrol(self) -> None:
-        """In a workload's process, before its program."""
+        """In a workload's process, before its program. Popen has just made SIGPIPE deadly again: not for what we write."""
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         self._tell("+", os.getpid())
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
     def release(self, pid: int) -> None:
         self._tell("-", pid)
@@ -1387,10 +1433,25 @@ class Hold:
         return self._moved_at + PATIENCE_S if self.is_on else None
 
 
+class Place:
+    """The files by which a front finds this server. Where they are gone another server may be started, whatever lives here."""
+
+    def __init__(self) -> None:
+        """Raises OSError."""
+        self._files = [(path, os.stat(path)) for path in map(os.path.abspath, (LOCK, SOCKET))]
+
+    def is_there(self) -> bool:
+        """Of a disk that gives no answer nothing is known."""
+        try:
+            return all(os.path.samestat(os.stat(path), known) for path, known in self._files)
+        except OSError as error:
+            return not isinstance(error, (FileNotFoundError, NotADirectoryError))
+
+
 class Server:
     """Runs and the session over one connection at a time: the newest. run() is its life."""
 
-    def __init__(self, listener: socket.socket, settings: Settings, device_id: bytes) -> None:
+    def __init__(self, listener: socket.socket, settings: Settings, device_id: bytes, place: Place) -> None:
         now = clock()
         self._settings = settings
         self._listener = listener
@@ -1402,11 +1463,15 @@ class Server:
         self._is_over = False
         self._has_news = False
         """A child has ended."""
+        self._place = place
+        self._look_at_place_at = now
         self._hold = Hold(min(settings.ring_bytes // 2, MAX_UNACKNOWLEDGED_BYTES))
         self._read_bytes = min(READ_BYTES, settings.ring_bytes // 2 // RECORD_OVERHEAD_BYTES)
         """What one read brings has room beside what makes the log full, even if it is all empty lines."""
         self._selector = selectors.DefaultSelector()
-        self._guardian = Guardian([])
+        self._guardian = Guardian([], [])
+        self._guard_at: float | None = None
+        """There is none: another one is made then."""
 
     # -- life
 
@@ -1421,14 +1486,33 @@ class Server:
         self._listener.setblocking(False)
         self._selector.register(bell, selectors.EVENT_READ, lambda now: bell.recv(4096))
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
-        while not self._is_over:
-            deadline = self._next_deadline()
-            timeout = None if deadline is None else max(0.0, deadline - clock())
-            for key, _ in self._selector.select(timeout):
-                with contextlib.suppress(BlockingIOError):
-                    key.data(clock())
-            self._go_on(clock())
-        self._end()
+        try:
+            while not self._is_over:
+                self._turn()
+        finally:
+            self._end()
+
+    def _turn(self) -> None:
+        deadline = self._next_deadline()
+        timeout = None if deadline is None else min(max(0.0, deadline - clock()), MAX_WAIT_S)
+        ready: list[Pipe] = []
+        for key, _ in self._selector.select(timeout):
+            if isinstance(key.data, Pipe):
+                ready.append(key.data)
+                continue
+            with contextlib.suppress(BlockingIOError):
+                key.data(clock())
+        self._read_some(ready)
+        self._go_on(clock())
+
+    def _read_some(self, ready: list[Pipe]) -> None:
+        """Who waits longest is first, and soon the others have their turn: programs that print without end must not keep a gateway out."""
+        until = clock() + READING_S
+        for pipe in sorted(ready, key=lambda each: each.read_at):
+            with contextlib.suppress(BlockingIOError):
+                self._read(pipe, clock())
+            if clock() >= until:
+                return
 
     def _hear_of_child(self, *_: object) -> None:
         self._has_news = True
@@ -1440,7 +1524,8 @@ class Server:
         deadlines = [self._session.next_deadline()]
         for run in self._runs.values():
             deadlines += [run.kill_at, run.link_loss_at, None if self._hold.is_on else run.drained_by]
-        return earliest(*deadlines, self._hold.next_deadline())
+        look_at = None if self._session.in_session else self._look_at_place_at
+        return earliest(*deadlines, self._hold.next_deadline(), self._guard_at, look_at)
 
     def _go_on(self, now: float) -> None:
         """What follows from time and from what was read."""
@@ -1451,17 +1536,25 @@ class Server:
         if self._has_news:
             self._has_news = False
             self._reap(now)
+        if self._guard_at is not None and now >= self._guard_at:
+            self._guard_again(now)
         for run in self._runs.values():
             run.handle_deadline(now)
-            if run.drained_by is not None and not self._hold.is_on and (not run.pipes or now >= run.drained_by):
+            if run.drained_by is not None and now >= run.drained_by:
+                self._leave_behind(run, now)
+            if run.drained_by is not None and not run.pipes:
                 self._finish(run, now)
         if self._is_outdated and session.in_session and self._is_idle():
             self._is_outdated = False
             session.go_away(AWAY_UPDATE, REBOOT_MS, now)
+        if not session.in_session and now >= self._look_at_place_at:
+            self._look_at_place_at = now + LOOK_AT_PLACE_S
+            self._is_over = self._is_over or not self._place.is_there()
         self._hold_or_read(now)
         self._flush(now)
 
     def _end(self) -> None:
+        """By a fault, too: there may be no guardian just then."""
         for run in self._runs.values():
             run.signal(signal.SIGKILL)
 
@@ -1565,11 +1658,12 @@ class Server:
             with contextlib.suppress(KeyError):
                 self._selector.unregister(pipe.fd)
         else:
-            self._selector.register(pipe.fd, selectors.EVENT_READ, lambda now: self._read(pipe, now))
+            self._selector.register(pipe.fd, selectors.EVENT_READ, pipe)
 
     def _read(self, pipe: Pipe, now: float) -> None:
         if self._hold.is_on:
             return  # since this round of events began
+        pipe.read_at = now
         lines = pipe.read(self._read_bytes)
         if lines is None:
             self._close(pipe, now)
@@ -1593,11 +1687,8 @@ class Server:
     # -- ends
 
     def _reap(self, now: float) -> None:
-        with contextlib.suppress(ChildProcessError):
-            if os.waitpid(self._guardian.pid, os.WNOHANG)[0]:
-                self._guardian.close()
-                live = [run.process.pid for run in self._runs.values() if run.process is not None and run.drained_by is None]
-                self._guardian = Guardian(live)
+        if self._guard_at is None and os.waitpid(self._guardian.pid, os.WNOHANG)[0]:
+            self._guard_at = now
         for run in self._runs.values():
             if run.has_ended() and run.process is not None:
                 run.signal(signal.SIGKILL)
@@ -1605,16 +1696,26 @@ class Server:
                 run.process.wait()
                 run.drained_by = now + DRAIN_S
 
-    def _finish(self, run: Run, now: float) -> None:
-        """Its output is in the log, or who still holds it open had time."""
+    def _guard_again(self, now: float) -> None:
+        """By another guardian; while there is no room for one, later."""
+        live = [run.process.pid for run in self._runs.values() if run.process is not None and run.drained_by is None]
+        others = {key.fd for key in self._selector.get_map().values()} | {pipe.fd for run in self._runs.values() for pipe in run.pipes}
+        try:
+            guardian = Guardian(live, list(others))
+        except OSError:
+            self._guard_at = now + GUARD_AGAIN_S
+            return
+        self._guardian.close()
+        self._guardian, self._guard_at = guardian, None
+
+    def _leave_behind(self, run: Run, now: float) -> None:
+        """Who still holds its output open had time. What is said by now waits for room in the log like anything else."""
         for pipe in list(run.pipes):
-            with contextlib.suppress(BlockingIOError):
-                for _ in range(MAX_DRAIN_READS):
-                    lines = pipe.read(self._read_bytes)
-                    if lines is None:
-                        break
-                    self._log(pipe, lines, now)
-            self._close(pipe, now)
+            if pipe.leave():
+                self._close(pipe, now)
+
+    def _finish(self, run: Run, now: float) -> None:
+        """Its output is in the log."""
         process = run.process
         assert process is not None
         for stream in (process.stdout, process.stderr):
@@ -1631,6 +1732,7 @@ class Server:
             run.link_loss_at = None
 
     def on_link_loss(self, now: float) -> None:
+        self._look_at_place_at = now
         for run in self._runs.values():
             if run.link_loss_ms is not None and run.state in LIVE and run.link_loss_at is None:
                 run.link_loss_at = now + run.link_loss_ms / 1000
@@ -1678,7 +1780,7 @@ class Server:
         session.log.write(start_record(uptime_ms, slot, start.wid, start.gen))
         run = self._runs[slot] = Run(start, slot, start_off, uptime_ms)
         try:
-            run.begin(start, self._guardian.enrol)
+            run.begin(start, self._guardian)
         except (OSError, subprocess.SubprocessError) as error:
             self._fail(run, error, now)
         for pipe in run.pipes:
@@ -1690,7 +1792,7 @@ class Server:
         session, text = self._session, str(error)
         if isinstance(error, OSError):
             name = error.filename.decode(errors="replace") if isinstance(error.filename, bytes) else error.filename
-            text = f"{name}: {error.strerror}"
+            text = f"{name}: {error.strerror}" if name else str(error.strerror)
         for record in line_records(session.uptime_ms(now), run.slot, STDERR, [f"wirelet-agent: {text}".encode()]):
             session.log.write(record)
         code = CODE_NOT_FOUND if isinstance(error, FileNotFoundError) else CODE_NOT_STARTED
@@ -1728,8 +1830,11 @@ STDERR_FILE: Final = "agent.err"
 MAX_STDERR_BYTES: Final = 65536
 """Nothing but what a fault of ours leaves."""
 ID_FILE: Final = "agent.id"
+ID_BYTES: Final = 16
 ATTACH_DEADLINE_S: Final = 10.0
 LOOK_S: Final = 0.05
+MAX_STARTS: Final = 3
+"""By one front, of servers that leave a fault: one without may just have been replaced by another front."""
 MIN_RING_BYTES: Final = 65536
 MAX_RING_BYTES: Final = 1 << 30
 MAX_SLOTS: Final = 31
@@ -1738,9 +1843,13 @@ MAX_SLOTS: Final = 31
 def attach(settings: Settings) -> socket.socket:
     """A connection to the server of this directory, which is started if there is none. Raises OSError."""
     deadline = time.monotonic() + ATTACH_DEADLINE_S
+    starts, told_bytes = 0, _told_bytes()
     while time.monotonic() < deadline:
         lock = _try_lock()
+        if lock is not None and starts >= MAX_STARTS and _told_bytes() != told_bytes:
+            raise ChildProcessError(errno.ECHILD, f"it ends as soon as it is started: {_last_words()}", os.path.abspath(STDERR_FILE))
         if lock is not None:
+            starts += 1
             _start_server(lock, settings)
         sock = _connect(settings, deadline - time.monotonic())
         if sock is not None:
@@ -1749,6 +1858,18 @@ def attach(settings: Settings) -> socket.socket:
     with open(LOCK) as file:
         who = f"process {file.read(16).strip()} does not answer within {ATTACH_DEADLINE_S:g} s"
     raise TimeoutError(errno.ETIMEDOUT, who, os.path.abspath(SOCKET))
+
+
+def _told_bytes() -> int:
+    """How much servers of this directory have left."""
+    with contextlib.suppress(OSError):
+        return os.path.getsize(STDERR_FILE)
+    return 0
+
+
+def _last_words() -> str:
+    with open(STDERR_FILE, errors="replace") as file:
+        return (file.read().splitlines() or [""])[-1]
 
 
 def _try_lock() -> int | None:
@@ -1767,7 +1888,7 @@ def _connect(settings: Settings, patience_s: float) -> socket.socket | None:
     sock = socket.socket(socket.AF_UNIX)
     sock.settimeout(max(LOOK_S, patience_s))
     reply = b""
-    with contextlib.suppress(ConnectionError, FileNotFoundError, TimeoutError, socket.timeout):
+    with contextlib.suppress(ConnectionError, FileNotFoundError, BlockingIOError, TimeoutError, socket.timeout):
         sock.connect(SOCKET)
         sock.sendall(settings.greeting)
         while len(reply) < len(GREETED):
@@ -1803,12 +1924,12 @@ def _be_server(lock: int, listener: socket.socket, settings: Settings) -> None:
     try:
         os.setsid()
         if os.fork() == 0:
-            is_long = os.path.exists(STDERR_FILE) and os.path.getsize(STDERR_FILE) > MAX_STDERR_BYTES
-            with open(os.devnull, "r+b") as null, open(STDERR_FILE, "wb" if is_long else "ab") as told:
+            with open(os.devnull, "r+b") as null, _open_stderr() as told:
                 for fd, file in ((0, null), (1, null), (2, told)):
                     os.dup2(file.fileno(), fd)
-            os.pwrite(lock, b"%-10d\n" % os.getpid(), 0)  # for people
-            Server(listener, settings, device_id()).run()
+            with contextlib.suppress(OSError):  # of a full disk
+                os.pwrite(lock, b"%-10d\n" % os.getpid(), 0)  # for people
+            Server(listener, settings, device_id(), Place()).run()
         code = 0
     except Exception as error:
         import traceback
@@ -1819,18 +1940,37 @@ def _be_server(lock: int, listener: socket.socket, settings: Settings) -> None:
         os._exit(code)
 
 
+def _open_stderr() -> BinaryIO:
+    """Nowhere, if the disk is full."""
+    with contextlib.suppress(OSError):
+        is_long = os.path.exists(STDERR_FILE) and os.path.getsize(STDERR_FILE) > MAX_STDERR_BYTES
+        return open(STDERR_FILE, "wb" if is_long else "ab")
+    return open(os.devnull, "wb")
+
+
 def device_id() -> bytes:
     """The same for life: of the machine, the user and the directory."""
     machine = b""
     with contextlib.suppress(OSError), open("/etc/machine-id", "rb") as file:
         machine = file.read(64).strip()
-    if not machine:
-        with contextlib.suppress(FileExistsError), open(ID_FILE, "xb") as file:
-            file.write(os.urandom(16))
-        with open(ID_FILE, "rb") as file:
-            machine = file.read(64)
+    machine = machine or _own_id()
     where = os.path.realpath(".").encode("utf-8", "surrogateescape")
     return hashlib.sha256(b"\0".join([b"wirelet-agent", machine, str(os.getuid()).encode(), where])).digest()[:8]
+
+
+def _own_id() -> bytes:
+    """Made once where a machine has none. Half of one would be that of other machines, too."""
+    with contextlib.suppress(FileNotFoundError), open(ID_FILE, "rb") as file:
+        kept = file.read(64)
+        if len(kept) == ID_BYTES:
+            return kept
+    made = os.urandom(ID_BYTES)
+    with open(ID_FILE + ".new", "wb") as file:
+        file.write(made)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(ID_FILE + ".new", ID_FILE)
+    return made
 
 
 def pump(sock: socket.socket) -> None:
@@ -1877,6 +2017,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Does not return once there is a connection; else says why there is none."""
+    # Whatever who started us did with them: ends of children must be heard, and programs begin as anywhere.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
         with open(__file__, "rb") as file:
             version = hashlib.sha256(file.read()).hexdigest()[:12]

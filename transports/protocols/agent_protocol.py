@@ -17,6 +17,8 @@ from transports.protocols.problem_filter import ProblemFilter
 
 BOOT_DEADLINE_S: Final = 20.0
 """For each answer: a small target that reads Python from a slow card takes seconds."""
+PUT_DEADLINE_S: Final = 120.0
+"""For its file: 80 KB at the 10 kbit/s of a bad radio link."""
 MAX_NOISE_BYTES: Final = 65536
 """What a login may print before."""
 PIECE_BYTES: Final = 8192
@@ -47,6 +49,7 @@ class AgentProtocol:
         """How each answer begins; no login can know it."""
         self._is_framed = False
         self._answer_by: float | None = None
+        self._patience_s = BOOT_DEADLINE_S
 
     # -- before the first frame
 
@@ -68,13 +71,16 @@ class AgentProtocol:
         rest, self._heard = self._heard[end + 1 :], b""
         if told == "send":
             self._out = self._agent
-            self._answer_by = now + BOOT_DEADLINE_S
+            self._answer_in(PUT_DEADLINE_S, now)
         elif told == "ok":
             self._is_framed, self._answer_by = True, None
             self._framed.link_up(now)
             self._framed.receive_data(rest, now)
         else:
             self._give_up(GARBAGE, f"the target says {told[:80]!r}", now)
+
+    def _answer_in(self, patience_s: float, now: float) -> None:
+        self._patience_s, self._answer_by = patience_s, now + patience_s
 
     def _give_up(self, reason: str, message: str, now: float) -> None:
         """Whatever is there is asked to end, and another link begins anew."""
@@ -99,7 +105,7 @@ class AgentProtocol:
         self._mark = f"\n. {nonce} ".encode()
         self._is_framed, self._heard = False, b""
         self._out = self._command(nonce)
-        self._answer_by = now + BOOT_DEADLINE_S
+        self._answer_in(BOOT_DEADLINE_S, now)
 
     def link_down(self, now: float) -> None:
         self._out, self._answer_by = b"", None
@@ -144,4 +150,4 @@ class AgentProtocol:
         if self._is_framed:
             self._framed.handle_deadline(now)
         elif self._answer_by is not None and now >= self._answer_by:
-            self._give_up(TARGET_PROBLEM, f"the target does not answer within {BOOT_DEADLINE_S:g} s", now)
+            self._give_up(TARGET_PROBLEM, f"the target does not answer within {self._patience_s:g} s", now)

@@ -13,7 +13,7 @@ from transports.driver import BadOption, DeviceFacts, SessionFacts, SizeBytes
 from transports.errors import SessionLost
 from transports.protocol import GARBAGE, Event, Joined, Left, LinkSpent, Listed, Problem, RemoveWorkload, RequestLost, StartWorkload
 from transports.protocols.agent_driver import AgentDriver, AgentOptions
-from transports.protocols.agent_protocol import BOOT_DEADLINE_S, MAX_NOISE_BYTES, TARGET_PROBLEM, AgentProtocol
+from transports.protocols.agent_protocol import BOOT_DEADLINE_S, MAX_NOISE_BYTES, PUT_DEADLINE_S, TARGET_PROBLEM, AgentProtocol
 from transports.protocols.framed import FramedProtocol
 
 SOURCE = b"print('an agent')\n" * 1000
@@ -130,6 +130,19 @@ def test_a_target_that_says_nothing_is_given_up() -> None:
     assert spent == LinkSpent(problem.message)
     assert target.written() == b"\nexit\n"
     assert target.core.next_deadline() is None
+
+
+def test_a_slow_line_has_more_time_for_the_file_than_for_a_word() -> None:
+    target = Target()
+    target.up()
+    target.now += BOOT_DEADLINE_S - 1
+    target.answer("send")
+    target.written()
+    deadline = target.core.next_deadline()
+    assert deadline == target.now + PUT_DEADLINE_S
+    target.now = deadline
+    target.core.handle_deadline(target.now)
+    assert target.core.events()[-1] == LinkSpent("the target does not answer within 120 s")
 
 
 @pytest.mark.parametrize("said", [b"x" * (MAX_NOISE_BYTES + 1), b"\n. NONCE what\n"])

@@ -17,8 +17,8 @@ from transports.tests.test_model import BAD_CABLES, CREDITS_BYTES, FIRST_OFFSETS
 from transports.tests.wire_peer import T0, Peer
 from transports.wire.datagrams import Hello, Ready, Welcome
 from transports.wire.device_session import DeviceSession, Retained
-from transports.wire.framing import DATA
-from transports.wire.messages import Answer, Request, decode_control, encode_control
+from transports.wire.framing import DATA, RST
+from transports.wire.messages import Answer, Notification, Request, decode_control, encode_control
 from transports.wire.numbers import CH_CTRL, Code, Method, ResetCause, RstCode
 
 SEEDS = 30
@@ -175,6 +175,21 @@ def test_a_request_with_a_wrong_body_is_answered() -> None:
     gateway.say(DATA, 7, CH_CTRL, len(wrong), encode_control(Request(2, Method.STOP, {1: 7, 2: 1})), flag=1)
     answers = [decode_control(frame[5]) for frame in gateway.take_of(DATA, CH_CTRL)]
     assert [(answer.rid, answer.code) for answer in answers if isinstance(answer, Answer)] == [(1, Code.INVALID), (2, Code.OK)]
+
+
+def test_news_and_answers_that_no_agent_knows_are_dropped_and_the_session_goes_on() -> None:
+    gateway = a_peer()
+    (hello,) = gateway.take_dgrams()
+    gateway.say_dgram(0, welcome(hello))
+    gateway.take()
+    off = 0
+    for message in (Notification(0x25, {1: 16}), Answer(9, 0, {}), Request(1, Method.STOP, {1: 7, 2: 1})):
+        data = encode_control(message)
+        gateway.say(DATA, 7, CH_CTRL, off, data, flag=1)
+        off += len(data)
+    heard = gateway.take()
+    assert [frame for frame in heard if frame[0] == RST] == []
+    assert [decode_control(frame[5]) for frame in heard if (frame[0], frame[3]) == (DATA, CH_CTRL)] == [Answer(1, Code.OK, {})]
 
 
 def test_what_is_no_frame_is_not_kept() -> None:

@@ -105,6 +105,7 @@ def test_control(vector: Vector) -> None:
     value = untagged(vector["value"])
     assert agent.pack(value) == data
     if vector["shape"] != "request":
+        assert agent.read_request(data) is None
         return
     assert agent.read_request(data) == (value[1], value[2], value[3])
     if body in READERS:
@@ -119,11 +120,36 @@ def test_a_start_is_read_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{3: "a\0b"}, {4: ["a\0"]}, {5: ["no name"]}, {5: ["=x"]}, {9: [1]}, {9: ["a", 1]}, {-1: 0}, {4: [1]}, {7: 5}, {1: -1}]
+    "change",
+    [
+        {3: "a\0b"},
+        {4: ["a\0"]},
+        {5: ["no name"]},
+        {5: ["=x"]},
+        {9: [1]},
+        {9: ["a", 1]},
+        {9: [1, 2**32]},
+        {-1: 0},
+        {4: [1]},
+        {7: 5},
+        {1: -1},
+    ],
 )
 def test_what_cannot_be_started_is_refused(change: dict[int, object]) -> None:
     with pytest.raises(agent.Malformed):
         agent.Start.read(dict(sorted({1: 7, 2: 1, 3: "p", **change}.items())))
+
+
+def test_a_stop_has_a_signal_of_this_machine() -> None:
+    assert agent.Stop.read({1: 7, 2: 1}).signal == 15
+    assert agent.Stop.read({1: 7, 2: 1, 4: 64}).signal == 64
+    for number in (0, 65, 255):
+        with pytest.raises(agent.Malformed, match=f"{number} is no signal"):
+            agent.Stop.read({1: 7, 2: 1, 4: number})
+
+
+def test_a_name_of_any_bytes_can_be_told() -> None:
+    assert agent.unpack(agent.pack("rack-\udcff")) == "rack-?"
 
 
 @vectors("records")
