@@ -1,7 +1,8 @@
 """Keeps a Store like the server's: list, then watch from there, for ever.
 
-A watch that ends goes on at the last version it saw; 410 Gone lists again; everything else waits with a growing, jittered delay, and so
-does a watch that ends at once with nothing in it. No decision is made here about what the changes mean.
+A watch that ends goes on at the last version it saw; 410 Gone lists again, at once; everything else waits with a growing, jittered
+delay, and so does a watch that ends at once with nothing in it, or is too old again and again. No decision is made here about what the
+changes mean.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ _logger = logging.getLogger(__name__)
 SHORT_WATCH_S: Final = 1.0
 """client-go's bound, too: a server that is ending, or a proxy, may close each watch that it has just accepted."""
 
+RETRY_CAP_S: Final = 10.0
+"""client-go's reflector waits up to 30 s; here boards wait for it after an outage, and their pods count as not ready meanwhile."""
+
 
 class Reflector:
     """changed is called on the loop with what each answer changed, in order; it must return at once."""
@@ -41,9 +45,11 @@ class Reflector:
         self._params = dict(params)
         self._store = store
         self._changed = changed
-        self._backoff = backoff or Backoff()
+        self._backoff = backoff or Backoff(cap_s=RETRY_CAP_S)
         self._version: str | None = None
         """Where the next watch starts; None means that a list is due."""
+        self._has_followed = False
+        """A watch has worked since the last list."""
         self._troubled = False
 
     async def run(self) -> None:
@@ -51,12 +57,14 @@ class Reflector:
         while True:
             try:
                 if self._version is None:
+                    self._has_followed = False
                     self._version = await self._list()
                 await self._watch(self._version)
             except Gone:
                 _logger.info("watch is too old, listing again", extra={"path": self._path})
                 self._version = None
-                await anyio.sleep(self._backoff.next_s())
+                if not self._has_followed:  # and a list does not help, or does not come to its end
+                    await anyio.sleep(self._backoff.next_s())
             except KubeApiError as error:
                 await self._wait(error)
 
@@ -101,6 +109,7 @@ class Reflector:
         await anyio.sleep(delay_s)
 
     def _worked(self) -> None:
+        self._has_followed = True
         self._backoff.reset()
         if self._troubled:
             _logger.info("following the API server again", extra={"path": self._path})

@@ -270,6 +270,19 @@ async def test_a_watch_that_brought_something_is_followed_by_the_next_at_once(tm
     assert backoff.delays == []
 
 
+async def test_a_watch_that_has_become_too_old_is_followed_by_a_list_at_once(tmp_path: Path) -> None:
+    """After an outage pods must not wait once more, for as long as the attempts had come to be apart."""
+    backoff = Noted(first_s=60.0)
+    never = anyio.Event()
+    async with kube_server(tmp_path) as (server, api):
+        server.will("GET", PODS, listing(5))
+        gone = Answer(410, {"kind": "Status", "code": 410})
+        server.will("WATCH", PODS, WatchAnswer.of(("ADDED", obj("a", 6))), gone, WatchAnswer([], ends=never))
+        async with reflecting(server, api, backoff):
+            await server.until("WATCH", PODS, 3)
+    assert backoff.delays == []
+
+
 async def test_a_list_that_is_refused_is_asked_for_again(tmp_path: Path) -> None:
     never = anyio.Event()
     async with kube_server(tmp_path) as (server, api):
