@@ -59,15 +59,6 @@ def test_the_longest_grace_harms_nobody_even_without_a_keepalive(agent: AgentTal
     assert (agent.server, programs(agent)) == (server, [pid])
 
 
-def test_the_longest_wait_for_a_session_harms_nobody(agent: AgentTalk) -> None:
-    agent.connect()
-    agent.ask_raw(Method.START, {1: 1, 2: 1, 3: "host", 4: ["sleep", "1000"], 9: [1, LONGEST_MS]})
-    agent.until(lambda: agent.records)
-    agent.hang_up()
-    (status,) = agent.connect()
-    assert status.state is WorkloadState.RUNNING
-
-
 def test_a_signal_that_there_is_not_is_refused(agent: AgentTalk) -> None:
     agent.connect()
     agent.start("sleep", "1000")

@@ -113,9 +113,10 @@ def test_a_run_may_end_with_its_session(agent: AgentTalk) -> None:
     assert (status.state, status.reason) == (WorkloadState.EXITED, ExitReason.LINK_LOSS)
 
 
-def test_a_run_that_is_to_end_with_its_session_goes_on_when_that_is_back_in_time(agent: AgentTalk) -> None:
+@pytest.mark.parametrize("after_ms", [600_000, 0xFFFFFFFF])
+def test_a_run_that_is_to_end_with_its_session_goes_on_when_that_is_back_in_time(agent: AgentTalk, after_ms: int) -> None:
     agent.connect()
-    agent.ask_raw(Method.START, {1: 1, 2: 1, 3: "host", 4: ["sleep", "1000"], 9: [1, 600_000]})
+    agent.ask_raw(Method.START, {1: 1, 2: 1, 3: "host", 4: ["sleep", "1000"], 9: [1, after_ms]})
     agent.until(lambda: agent.records)
     agent.hang_up()
     (status,) = agent.connect()

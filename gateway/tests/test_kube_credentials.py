@@ -195,7 +195,7 @@ async def test_credentials_that_cannot_be_read_any_more_stay_as_they_are(tmp_pat
         "API server does not know us; reading the credentials again",
         "credentials cannot be read",
     ]
-    assert "cannot be used" in caplog.records[1].why  # type: ignore[attr-defined]
+    assert "cannot be used" in caplog.records[1].why  # type: ignore[attr-defined]  # of the record's extra
     assert tokens(server) == ["t", "t"]
 
 
